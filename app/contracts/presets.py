@@ -1,0 +1,51 @@
+"""Presets: complete job specs by name, and how a caller's overrides are laid over them."""
+
+from typing import Any, Literal
+
+from app.contracts.spec import DistilSpec, GenerateSpec, GeneratorSpec, JobSpec, TeacherSpec
+
+PresetName = Literal["fast", "balanced", "thorough", "paper"]
+
+PRESETS: dict[str, JobSpec] = {
+    "fast": JobSpec(),
+    "balanced": JobSpec(
+        teacher=TeacherSpec(epochs=12, patience=4),
+        generate=GenerateSpec(texts=8000),
+        distil=DistilSpec(epochs=30),
+    ),
+    "thorough": JobSpec(
+        teacher=TeacherSpec(epochs=20, patience=5, batch_size=32),
+        generator=GeneratorSpec(epochs=3, batch_size=16),
+        generate=GenerateSpec(texts=100_000, batch_size=512),
+        distil=DistilSpec(epochs=40, batch_size=128),
+    ),
+    "paper": JobSpec(
+        teacher=TeacherSpec(model="google-bert/bert-large-uncased", epochs=20, patience=5, learning_rate=2e-5, head_learning_rate=2e-5),
+        generator=GeneratorSpec(model="openai-community/gpt2", epochs=3, learning_rate=5e-5, conditioning="none"),
+        generate=GenerateSpec(texts=100_000, batch_size=256, top_p=1.0, top_k=1000),
+        distil=DistilSpec(student="bilstm", temperature=1.0, alpha=1.0, epochs=40),
+    ),
+}
+
+PRESET_SUMMARIES: dict[str, str] = {
+    "fast": "Minutes on two CPU cores; the default.",
+    "balanced": "More texts and longer training; half an hour on two CPU cores.",
+    "thorough": "100,000 generated texts; wants a GPU.",
+    "paper": "BERT-large and GPT-2 as in arXiv 2002.00733; wants a GPU and access to a model hub.",
+}
+
+
+def resolve_spec(preset: str, overrides: dict[str, Any]) -> JobSpec:
+    """Lays `overrides` over a preset.
+
+    Raises `KeyError` for an unknown preset and `pydantic.ValidationError` for an unknown field or a value out of range.
+    """
+    return JobSpec.model_validate(_merge(PRESETS[preset].model_dump(), overrides))
+
+
+def _merge(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in overrides.items():
+        known = merged.get(name)
+        merged[name] = _merge(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return merged

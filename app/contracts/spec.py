@@ -1,0 +1,114 @@
+"""The job spec: every number that decides what a distillation job does.
+
+A preset is a complete `JobSpec` (see `presets.py`). A caller overrides any field; an unknown field or a value out of range is an
+error, never ignored. The parts are split by stage, so that a stage's artefact key hashes only what that stage reads.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Precision = Literal["auto", "bf16", "fp32"]
+Conditioning = Literal["label", "none"]
+StudentKind = Literal["cnn", "bilstm", "bag"]
+
+
+class SpecPart(BaseModel):
+    """Base of all spec parts: immutable, and strict about unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SplitSpec(SpecPart):
+    """How the rows are divided. The holdout only ever scores; the validation part chooses checkpoints."""
+
+    holdout_fraction: float = Field(0.2, ge=0.05, le=0.5, description="Stratified; unused if the dataset brings its own test rows.")
+    validation_fraction: float = Field(0.15, ge=0.05, le=0.5, description="Of the rows that are left after the holdout.")
+    seed: int = Field(0, ge=0)
+
+
+class TeacherSpec(SpecPart):
+    """Full finetuning of the encoder with a linear classification head."""
+
+    model: str = Field("embedded:minilm-l6", min_length=1, max_length=400)
+    epochs: int = Field(8, ge=1, le=200, description="At most; early stopping may end sooner.")
+    patience: int = Field(3, ge=1, le=200, description="Epochs clearly worse than the best on the validation part before stopping.")
+    learning_rate: float = Field(5e-5, gt=0, le=1e-2)
+    head_learning_rate: float = Field(1e-3, gt=0, le=1e-1)
+    batch_size: int = Field(16, ge=1, le=1024)
+    max_tokens: int = Field(128, ge=8, le=8192)
+    weight_decay: float = Field(0.01, ge=0, le=1)
+    warmup_ratio: float = Field(0.1, ge=0, le=0.9)
+    precision: Precision = "auto"
+    seed: int = Field(0, ge=0)
+
+
+class GeneratorSpec(SpecPart):
+    """Finetuning of the causal language model on `label -> text`, or on the texts alone."""
+
+    model: str = Field("embedded:smollm2-135m", min_length=1, max_length=400)
+    conditioning: Conditioning = "label"
+    epochs: int = Field(2, ge=1, le=100)
+    learning_rate: float = Field(1e-4, gt=0, le=1e-2)
+    batch_size: int = Field(8, ge=1, le=1024)
+    max_tokens: int = Field(160, ge=8, le=8192, description="Prompt and text together; longer rows are cut.")
+    frozen_layers: float = Field(0.0, ge=0, le=0.95, description="Share of the lower layers that is not trained.")
+    weight_decay: float = Field(0.01, ge=0, le=1)
+    precision: Precision = "auto"
+    seed: int = Field(0, ge=0)
+
+
+class GenerateSpec(SpecPart):
+    """Nucleus sampling (Holtzman et al. 2020) of new, unlabelled texts."""
+
+    texts: int = Field(3000, ge=0, le=1_000_000, description="Quota of kept texts.")
+    batch_size: int = Field(128, ge=1, le=4096)
+    temperature: float = Field(1.0, gt=0, le=5)
+    top_p: float = Field(0.95, gt=0, le=1)
+    top_k: int = Field(200, ge=1, le=1000, description="Nucleus is cut from this many best pieces; spares sorting the vocabulary.")
+    max_new_tokens: int = Field(128, ge=4, le=4096)
+    near_duplicate: float = Field(0.7, gt=0, le=1, description="Jaccard similarity of character 5-grams from which a text is dropped.")
+    max_attempts: float = Field(3.0, ge=1, le=100, description="Samples drawn at most, as a multiple of the quota.")
+    seed: int = Field(0, ge=0)
+
+
+class LabelSpec(SpecPart):
+    """Soft targets: the teacher's logits over the seed rows and the generated texts."""
+
+    batch_size: int = Field(64, ge=1, le=4096)
+
+
+class DistilSpec(SpecPart):
+    """Training of the student. Loss = alpha * T^2 * KL(soft) + (1 - alpha) * CE(hard), Hinton et al. 2015."""
+
+    student: StudentKind = "cnn"
+    max_parameters: int = Field(1_120_000, ge=100_000, le=1_120_000)
+    temperature: float = Field(2.0, gt=0, le=50)
+    alpha: float = Field(0.9, ge=0, le=1)
+    epochs: int = Field(20, ge=1, le=1000)
+    min_steps: int = Field(600, ge=1, le=1_000_000, description="Small transfer sets are repeated up to this many steps.")
+    learning_rate: float = Field(3e-3, gt=0, le=1)
+    batch_size: int = Field(64, ge=1, le=4096)
+    max_tokens: int = Field(128, ge=8, le=4096)
+    dropout: float = Field(0.2, ge=0, le=0.9)
+    seed: int = Field(0, ge=0)
+
+
+class PublishSpec(SpecPart):
+    """Evaluation and export."""
+
+    bootstrap_samples: int = Field(1000, ge=100, le=100_000)
+    parity_tolerance: float = Field(1e-3, gt=0, le=0.1, description="Largest |logit difference| of ONNX and torch that may be published.")
+    seed: int = Field(0, ge=0)
+
+
+class JobSpec(SpecPart):
+    """A complete job."""
+
+    split: SplitSpec = SplitSpec()
+    teacher: TeacherSpec = TeacherSpec()
+    generator: GeneratorSpec = GeneratorSpec()
+    generate: GenerateSpec = GenerateSpec()
+    label: LabelSpec = LabelSpec()
+    distil: DistilSpec = DistilSpec()
+    publish: PublishSpec = PublishSpec()

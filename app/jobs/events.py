@@ -1,0 +1,52 @@
+"""A job's events: pages of them, and a live stream."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+
+from app.database import read_session_factory
+from app.jobs.schemas import EventOut
+from app.tables import Event, Job
+
+POLL_SECONDS = 0.5
+KEEPALIVE_SECONDS = 15.0
+RETRY_MILLISECONDS = 2000
+BATCH = 200
+
+
+def list_events(session: Session, job_id: str, *, after: int, limit: int) -> tuple[list[EventOut], bool]:
+    """Events with an id above `after`, oldest first, and whether there are more."""
+    query = select(Event).where(Event.job_id == job_id, Event.id > after).order_by(Event.id).limit(limit + 1)
+    found = [EventOut.model_validate(event, from_attributes=True) for event in session.scalars(query)]
+    return found[:limit], len(found) > limit
+
+
+async def stream_events(job_id: str, after: int) -> AsyncIterator[bytes]:
+    """Server-Sent Events from the one after `after`, as they come; ends when the job has ended."""
+    yield format_sse_event(retry=RETRY_MILLISECONDS)
+    sent = time.monotonic()
+    while True:
+        events, is_over = await run_in_threadpool(_poll, job_id, after)
+        for event in events:
+            yield format_sse_event(data_str=event.model_dump_json(), event=event.type, id=str(event.id))
+            after, sent = event.id, time.monotonic()
+        if is_over:
+            return
+        if time.monotonic() - sent >= KEEPALIVE_SECONDS:
+            yield KEEPALIVE_COMMENT
+            sent = time.monotonic()
+        if len(events) < BATCH:
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def _poll(job_id: str, after: int) -> tuple[list[EventOut], bool]:
+    with read_session_factory()() as session:
+        # Asked before the events: if the job has ended by now, its last event is among those read next.
+        has_ended = session.scalar(select(Job.finished_at).where(Job.id == job_id)) is not None
+        events, has_more = list_events(session, job_id, after=after, limit=BATCH)
+    return events, has_ended and not has_more

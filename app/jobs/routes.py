@@ -1,0 +1,156 @@
+"""`/jobs`: start a distillation, follow it, stop it, read what it made."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
+from fastapi.sse import EventSourceResponse
+
+from app.contracts.report import Report
+from app.contracts.stages import JobStatus
+from app.contracts.students import REPORT_FILE
+from app.database import ReadSessionDep, SessionDep
+from app.errors import ServiceError
+from app.jobs import service
+from app.jobs.events import list_events, stream_events
+from app.jobs.openapi import JOB_BODY, media, problems
+from app.jobs.schemas import EventOut, JobOut, SyntheticText
+from app.jobs.submission import read_submission, submit
+from app.jobs.synthetic import missing_artefact, synthetic_page, synthetic_path, synthetic_stream
+from app.jobs.views import job_out, stage_history
+from app.paging import Page, PageLimit
+from app.storage import get_storage
+
+RETRY_AFTER = "2"
+_LARGEST_ID = 2**63 - 1
+_NO_JOB = "There is no such job."
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+
+@router.post(
+    "",
+    status_code=202,
+    openapi_extra=JOB_BODY,
+    responses={
+        202: {
+            "headers": {
+                "Location": {"description": "Where to follow the job.", "schema": {"type": "string"}},
+                "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}},
+            }
+        },
+        **problems(
+            _400="The body cannot be read.",
+            _404="There is no such dataset.",
+            _409="The name belongs to another dataset.",
+            _413="The body is larger than the limit.",
+            _415="Neither JSON nor multipart.",
+            _422="Something in it is unknown, out of range or not usable; `errors` names field or row, and remedy.",
+        ),
+    },
+)
+async def post_job(request: Request, response: Response) -> JobOut:
+    """Starts a distillation of a dataset into a student of the given name."""
+    job = await run_in_threadpool(submit, await read_submission(request))
+    response.headers["Location"] = f"/jobs/{job.id}"
+    response.headers["Retry-After"] = RETRY_AFTER
+    return job
+
+
+@router.get("", responses=problems(_422="An unknown cursor, or a value out of range."))
+def list_jobs(
+    session: ReadSessionDep,
+    limit: PageLimit,
+    after: Annotated[str | None, Query(description="Id of the last job seen.")] = None,
+    status: JobStatus | None = None,
+    name: str | None = None,
+) -> Page[JobOut]:
+    """Jobs, newest first."""
+    jobs, has_more = service.list_jobs(session, limit=limit, after=after, status=status, name=name)
+    history = stage_history(session)
+    items = [job_out(job, history) for job in jobs]
+    return Page[JobOut](items=items, has_more=has_more, next_after=items[-1].id if has_more else None)
+
+
+@router.get("/{job_id}", responses=problems(_404=_NO_JOB))
+def get_job(job_id: str, session: ReadSessionDep) -> JobOut:
+    """The job with its stages, their progress and timing, and an estimate of what is left."""
+    return job_out(service.get_job(session, job_id), stage_history(session))
+
+
+@router.get(
+    "/{job_id}/events",
+    response_model=Page[EventOut],
+    responses={**media("text/event-stream", "A page of events, or a stream of them until the job has ended."), **problems(_404=_NO_JOB)},
+)
+def get_events(
+    job_id: str,
+    session: ReadSessionDep,
+    limit: PageLimit,
+    after: Annotated[int, Query(ge=0, le=_LARGEST_ID, description="Id of the last event seen.")] = 0,
+    accept: Annotated[str, Header(description="`text/event-stream` for a live stream.")] = "",
+    last_event_id: Annotated[int | None, Header(ge=0, le=_LARGEST_ID, description="Where a broken stream goes on.")] = None,
+) -> Any:
+    """What happened to the job, oldest first; live as Server-Sent Events on `Accept: text/event-stream`."""
+    service.get_job(session, job_id)
+    if "text/event-stream" in accept:
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        return EventSourceResponse(stream_events(job_id, after if last_event_id is None else last_event_id), headers=headers)
+    events, has_more = list_events(session, job_id, after=after, limit=limit)
+    return Page[EventOut](items=events, has_more=has_more, next_after=events[-1].id if has_more else None)
+
+
+@router.post("/{job_id}/cancel", status_code=202, responses=problems(_404=_NO_JOB, _409="The job succeeded or failed before."))
+def cancel_job(job_id: str, session: SessionDep) -> JobOut:
+    """Stops the job: waiting stages at once, a running stage within seconds. `finished_at` is set when nothing runs any more."""
+    return job_out(service.cancel(session, job_id), {})
+
+
+@router.post(
+    "/{job_id}/resume", status_code=202, responses=problems(_404=_NO_JOB, _409="The job is not failed or cancelled, or still stops.")
+)
+def resume_job(job_id: str, session: SessionDep) -> JobOut:
+    """Goes on with a failed or cancelled job after its last finished stage."""
+    return job_out(service.resume(session, job_id), stage_history(session))
+
+
+@router.get(
+    "/{job_id}/report", responses=problems(_404=_NO_JOB, _409="The job has not published yet.", _503="The blob store has lost the report.")
+)
+def get_report(job_id: str, session: ReadSessionDep) -> Report:
+    """Teacher, student and baselines side by side on the same held-out rows."""
+    job = service.get_job(session, job_id)
+    if job.student is None:
+        detail = f"The job's report is there once the job has succeeded; it is {job.status}."
+        raise ServiceError(409, "report-not-ready", detail, remedy=f"See GET /jobs/{job.id} for its stages.")
+    key = job.student.artefact_key
+    try:
+        return Report.model_validate_json(get_storage().read(f"artefacts/{key}/{REPORT_FILE}"))
+    except FileNotFoundError:
+        raise missing_artefact(job, key) from None
+
+
+@router.get(
+    "/{job_id}/synthetic",
+    response_model=Page[SyntheticText],
+    responses={
+        **media("application/x-ndjson", "A page of texts, or all of them, one object a line."),
+        **problems(_404=_NO_JOB, _409="The texts are not labelled yet.", _503="The blob store has lost the texts."),
+    },
+)
+def get_synthetic(
+    job_id: str,
+    session: ReadSessionDep,
+    limit: PageLimit,
+    after: Annotated[int, Query(ge=0, le=_LARGEST_ID, description="Id of the last text seen.")] = 0,
+    verdict: Annotated[str | None, Query(description="Only texts with this verdict, as `kept`.")] = None,
+    accept: Annotated[str, Header(description="`application/x-ndjson` for all texts, one object a line.")] = "",
+) -> Any:
+    """The generated texts with the teacher's probabilities and the filters' verdicts."""
+    storage = get_storage()
+    path = synthetic_path(storage, service.get_job(session, job_id))
+    if "application/x-ndjson" in accept:
+        return StreamingResponse(synthetic_stream(storage, path, verdict) if path else iter(()), media_type="application/x-ndjson")
+    texts, has_more = synthetic_page(storage, path, after=after, limit=limit, verdict=verdict) if path else ([], False)
+    return Page[SyntheticText](items=texts, has_more=has_more, next_after=texts[-1].id if has_more else None)

@@ -1,0 +1,119 @@
+"""What callers send and see of jobs."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+
+from app.contracts.stages import JobStatus, StageStatus
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]{0,62}$"
+
+
+class InlineDataset(BaseModel):
+    """Rows in the request itself."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rows: list[Any] = Field(description="Objects with a text and a label.", examples=[[{"text": "my card was stolen", "label": "lost"}]])
+    test: list[Any] | None = Field(None, description="The caller's own holdout; without it, a part of the rows is held out.")
+    text_column: str = "text"
+    label_column: str = "label"
+
+
+def _kind_of_dataset(value: Any) -> str | None:
+    if isinstance(value, str):
+        return "id"
+    return "inline" if isinstance(value, dict | InlineDataset) else None
+
+
+DatasetInput = Annotated[
+    Annotated[str, Tag("id")] | Annotated[InlineDataset, Tag("inline")],
+    Discriminator(
+        _kind_of_dataset,
+        custom_error_type="dataset_type",
+        custom_error_message='Input should be a dataset id or an object with "rows"',
+    ),
+]
+
+
+class JobOptions(BaseModel):
+    """A job but for its dataset."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(pattern=NAME_PATTERN, description="Of the student to publish.", examples=["triage"])
+    preset: str | None = Field(None, description="See GET /presets. The service's default preset if absent.", examples=["fast"])
+    spec: dict[str, Any] = Field({}, description="Overrides of any field of the preset's spec.", examples=[{"distil": {"student": "bag"}}])
+    replace_dataset: bool = Field(False, description="Publish under a name whose students come from another dataset.")
+
+
+class JobRequest(JobOptions):
+    dataset: DatasetInput = Field(description="Rows, or the id of a dataset that was posted before.")
+
+
+class Progress(BaseModel):
+    done: float
+    total: float = Field(description="0 while it is not known.")
+    unit: str
+
+
+class ErrorInfo(BaseModel):
+    """Why a stage failed. On a job, `stage` names the stage."""
+
+    type: str
+    detail: str
+    remedy: str | None = None
+    stage: str | None = None
+
+
+class StageOut(BaseModel):
+    name: str
+    status: StageStatus
+    progress: Progress
+    seconds: float | None = Field(description="Since the last attempt began, until it ended; null before.")
+    attempt: int
+    reused: bool = Field(description="Its output was there already, from this job or another.")
+    error: ErrorInfo | None = None
+
+
+class StudentRef(BaseModel):
+    name: str
+    version: int
+
+
+class JobOut(BaseModel):
+    id: str
+    name: str
+    status: JobStatus
+    stages: list[StageOut]
+    eta_seconds: float | None = Field(
+        description="Seconds of work left, waiting for a worker not counted; null while there is nothing to go by, or after a failure."
+    )
+    student: StudentRef | None
+    error: ErrorInfo | None
+    warnings: list[str]
+    dataset_id: str
+    preset: str
+    spec: dict[str, Any] = Field(description="The complete spec: the preset with the overrides laid over it.")
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class EventOut(BaseModel):
+    id: int
+    type: str
+    stage: str | None
+    message: str
+    data: dict[str, Any]
+    created_at: datetime
+
+
+class SyntheticText(BaseModel):
+    """A generated text. Its probabilities are the teacher's; `label` is only what the generator was asked for."""
+
+    id: int = Field(description="Number of its line.")
+    text: str
+    label: str | None = None
+    verdict: str = Field(description="`kept`, or why it was dropped.")
+    probabilities: dict[str, float] | None = None

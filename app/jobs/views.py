@@ -1,0 +1,88 @@
+"""A job's rows as callers see them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, selectinload
+
+from app.contracts.estimates import DataFigures, StageFigures, eta_seconds, prior_seconds
+from app.contracts.spec import JobSpec
+from app.contracts.stages import JobStatus, Stage, StageStatus
+from app.jobs.schemas import ErrorInfo, JobOut, Progress, StageOut, StudentRef
+from app.tables import Dataset, Job, StageRun, utcnow
+
+HISTORY_JOBS = 5
+
+
+def job_out(job: Job, history: Mapping[Stage, float], now: datetime | None = None) -> JobOut:
+    """`history`: what `stage_history` gives."""
+    now = now or utcnow()
+    return JobOut(
+        id=job.id,
+        name=job.name,
+        status=JobStatus(job.status),
+        stages=[_stage_out(run, now) for run in job.stages],
+        eta_seconds=_eta(job, history, now),
+        student=StudentRef(name=job.student.name, version=job.student.version) if job.student else None,
+        error=ErrorInfo.model_validate(job.error) if job.error else None,
+        warnings=job.warnings,
+        dataset_id=job.dataset_id,
+        preset=job.preset,
+        spec=job.spec,
+        created_at=job.created_at,
+        finished_at=job.finished_at,
+    )
+
+
+def stage_history(session: Session) -> dict[Stage, float]:
+    """Observed over prior seconds of each stage, averaged over the last jobs that succeeded."""
+    query = select(Job).where(Job.status == JobStatus.SUCCEEDED).order_by(Job.created_at.desc()).limit(HISTORY_JOBS)
+    ratios: dict[Stage, list[float]] = {}
+    for job in session.scalars(query.options(selectinload(Job.stages), selectinload(Job.dataset))):
+        priors = prior_seconds(JobSpec.model_validate(job.spec), _data(job.dataset))
+        for run in job.stages:
+            if not run.reused and run.started_at and run.finished_at:
+                stage = Stage(run.stage)
+                ratios.setdefault(stage, []).append((run.finished_at - run.started_at).total_seconds() / priors[stage])
+    return {stage: sum(found) / len(found) for stage, found in ratios.items()}
+
+
+def _stage_out(run: StageRun, now: datetime) -> StageOut:
+    return StageOut(
+        name=run.stage,
+        status=StageStatus(run.status),
+        progress=Progress(done=run.progress_done, total=run.progress_total, unit=run.unit),
+        seconds=_seconds(run, now),
+        attempt=run.attempt,
+        reused=run.reused,
+        error=ErrorInfo.model_validate(run.error) if run.error else None,
+    )
+
+
+def _seconds(run: StageRun, now: datetime) -> float | None:
+    end = now if run.status == StageStatus.RUNNING else run.finished_at
+    return round(max((end - run.started_at).total_seconds(), 0.0), 3) if end and run.started_at else None
+
+
+def _eta(job: Job, history: Mapping[Stage, float], now: datetime) -> float | None:
+    if job.status == JobStatus.SUCCEEDED:
+        return 0.0
+    if job.status not in {JobStatus.QUEUED, JobStatus.RUNNING}:
+        return None
+    stages = [
+        StageFigures(
+            stage=Stage(run.stage),
+            status=run.status,
+            seconds=_seconds(run, now) or 0.0,
+            progress=min(run.progress_done / run.progress_total, 1.0) if run.progress_total else 0.0,
+            reused=run.reused,
+        )
+        for run in job.stages
+    ]
+    left = eta_seconds(prior_seconds(JobSpec.model_validate(job.spec), _data(job.dataset)), stages, history)
+    return None if left is None else round(left, 1)
+
+
+def _data(dataset: Dataset) -> DataFigures:
+    return DataFigures(rows=dataset.rows, test_rows=dataset.test_rows, mean_chars=dataset.mean_chars, classes=len(dataset.label_counts))

@@ -1,0 +1,72 @@
+"""The HTTP API. `uvicorn app.main:app`"""
+
+import logging
+from importlib.metadata import version
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
+
+from app.config import get_settings
+from app.datasets.routes import router as datasets
+from app.errors import CONTENT_TYPE, Problem, install_handlers
+from app.jobs.openapi import problems
+from app.jobs.routes import router as jobs
+from app.predictions.cache import StudentCache
+from app.predictions.routes import router as predictions
+from app.predictions.runtime import StudentRuntime, load_student
+from app.storage import get_storage
+from app.students.routes import router as students
+from app.system.metrics import Metrics, MetricsMiddleware
+from app.system.middleware import REQUEST_ID, RequestIdMiddleware
+from app.system.routes import router as system
+
+logger = logging.getLogger(__name__)
+
+DESCRIPTION = "Turns a small labelled text dataset into a compact classifier, and serves it. Errors are problem+json (RFC 9457)."
+
+
+def create_app() -> FastAPI:
+    """The application, with its own metrics and its own cache of students. Connects to nothing yet."""
+    app = FastAPI(
+        title="gendistil", version=version("gendistil"), description=DESCRIPTION, responses=problems(_422="The request is not valid.")
+    )
+    app.state.metrics = Metrics()
+    app.state.students = StudentCache(_load_student, get_settings().student_cache_bytes)
+    for router in (datasets, jobs, students, predictions, system):
+        app.include_router(router)
+    install_handlers(app)
+    _install_fallbacks(app)
+    app.add_middleware(MetricsMiddleware, metrics=app.state.metrics)
+    app.add_middleware(RequestIdMiddleware)
+    return app
+
+
+def _load_student(key: str) -> StudentRuntime:
+    return load_student(get_storage(), key)
+
+
+def _install_fallbacks(app: FastAPI) -> None:
+    """What no service foresaw also leaves as problem+json, without its particulars, which are in the log under the request's id."""
+
+    @app.exception_handler(OperationalError)
+    async def database_away(request: Request, error: OperationalError) -> JSONResponse:
+        request_id = request.state.request_id
+        logger.error("request %s: the database failed: %s", request_id, error)
+        detail = "The database does not answer, or is locked."
+        return _problem(request, 503, "database-unavailable", detail, "Try again in a few seconds.", {"Retry-After": "5"})
+
+    @app.exception_handler(Exception)
+    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
+        request_id = request.state.request_id
+        logger.error("request %s failed", request_id, exc_info=error)
+        return _problem(request, 500, "internal-error", f"Request {request_id} failed inside the service.", "See the service's log.", {})
+
+
+def _problem(request: Request, status: int, type: str, detail: str, remedy: str, headers: dict[str, str]) -> JSONResponse:
+    problem = Problem(type=f"urn:gendistil:{type}", title=type.replace("-", " ").capitalize(), status=status, detail=detail, remedy=remedy)
+    body = problem.model_dump(exclude_none=True)
+    return JSONResponse(body, status, headers={**headers, REQUEST_ID: request.state.request_id}, media_type=CONTENT_TYPE)
+
+
+app = create_app()

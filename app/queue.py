@@ -1,0 +1,40 @@
+"""Enqueue after commit: a message may only speak of rows that every other process can see."""
+
+import logging
+from functools import lru_cache
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from sqlalchemy.orm import Session
+
+from app.config import get_settings
+from app.contracts.stages import RUN_STAGE_TASK
+
+logger = logging.getLogger(__name__)
+_PENDING = "pending_messages"
+
+
+@lru_cache
+def producer() -> Celery:
+    """A Celery application that only sends; tasks are known by name alone, so that the API never imports the workers."""
+    celery = Celery("gendistil", broker=get_settings().redis_url)
+    celery.conf.update(
+        task_ignore_result=True,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={"socket_connect_timeout": 3, "socket_timeout": 10},
+    )
+    return celery
+
+
+def enqueue(session: Session, stage_run_id: int, queue: str) -> None:
+    """Notes a message that `send_pending` sends once the session's transaction has been committed."""
+    session.info.setdefault(_PENDING, []).append((stage_run_id, queue))
+
+
+def send_pending(session: Session) -> None:
+    """Sends the noted messages. Redis being away is no error: the row is the truth, and the sweeper sends the message again."""
+    for stage_run_id, queue in session.info.pop(_PENDING, []):
+        try:
+            producer().send_task(RUN_STAGE_TASK, args=[stage_run_id], queue=queue, retry=False)
+        except OperationalError as error:
+            logger.warning("message for stage run %s not sent, the sweeper will: %s", stage_run_id, error)

@@ -1,0 +1,150 @@
+"""The `gendistil` command."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gendistil.client import DEFAULT_URL, Client
+from gendistil.display import JobDisplay, duration, predictions_table, report_table
+from gendistil.errors import GendistilError
+
+app = typer.Typer(name="gendistil", help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
+Url = Annotated[str, typer.Option("--url", envvar="GENDISTIL_URL", help="Address of the service.")]
+PIPE_WIDTH = 120
+ERRORS_SHOWN = 20
+
+
+def make_console(stderr: bool = False) -> Console:
+    """A terminal's own width; in a pipe, one that tables fit into."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(stderr=stderr, width=PIPE_WIDTH)
+
+
+@app.command()
+def up(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    data_dir: Annotated[Path, typer.Option(envvar="GENDISTIL_DATA_DIR", help="Database, models and logs.")] = Path(".gendistil"),
+    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Start the whole service on this machine: Redis, a worker and the API. Ctrl-C stops it."""
+    from app.embedded import EmbeddedError, run
+
+    try:
+        run(host, port, data_dir, parent=parent)
+    except EmbeddedError as error:
+        if error.log_tail:
+            print(f"--- the log's last lines ---\n{error.log_tail}\n---", file=sys.stderr)
+        fail(GendistilError(error.detail, remedy=error.remedy))
+
+
+@app.command()
+def distil(
+    file: Annotated[Path, typer.Argument(help="CSV, JSONL or JSON with the columns text and label.")],
+    name: Annotated[str, typer.Option(help="Name of the student.")],
+    preset: Annotated[str | None, typer.Option(help="fast, balanced, thorough or paper.")] = None,
+    test_file: Annotated[Path | None, typer.Option(help="Rows of your own to score on, instead of a part of FILE.")] = None,
+    student: Annotated[str | None, typer.Option(help="cnn, bilstm or bag.")] = None,
+    watch: Annotated[bool, typer.Option(help="Stay and show the progress.")] = True,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Distil a labelled file into a student."""
+    with connected(url) as client:
+        spec = {"distil": {"student": student}} if student else None
+        job = client.create_job(name, file=file, test_file=test_file, preset=preset, spec=spec)
+        for warning in job.warnings:
+            make_console(stderr=True).print(Text(f"Warning: {warning}", style="yellow"))
+        if watch:
+            follow(client, job.id)
+        else:
+            print(job.id)
+
+
+@app.command()
+def watch(job: str, url: Url = DEFAULT_URL) -> None:
+    """Show a job's progress until it ends, then its report."""
+    with connected(url) as client:
+        follow(client, job)
+
+
+@app.command()
+def report(job: str, url: Url = DEFAULT_URL) -> None:
+    """Show a finished job's report: teacher, student and baselines side by side."""
+    with connected(url) as client:
+        make_console().print(report_table(client.report(job)))
+
+
+@app.command()
+def predict(
+    student: Annotated[str, typer.Argument(help="name, name@alias or name:version")],
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT...")],
+    top_k: Annotated[int, typer.Option(min=1)] = 3,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Classify texts with a student."""
+    with connected(url) as client:
+        make_console().print(predictions_table(texts, client.predict(student, texts, top_k)))
+
+
+@app.command()
+def jobs(limit: Annotated[int, typer.Option(min=1)] = 20, url: Url = DEFAULT_URL) -> None:
+    """List the newest jobs."""
+    with connected(url) as client:
+        table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+        for heading in ("id", "name", "status", "left", "student"):
+            table.add_column(heading)
+        for job in client.jobs(limit):
+            left = duration(job.eta_seconds) if job.eta_seconds is not None and not job.ended else ""
+            published = f"{job.student.name}:{job.student.version}" if job.student else ""
+            table.add_row(*(Text(cell) for cell in (job.id, job.name, job.status, left, published)))
+        make_console().print(table)
+
+
+@contextmanager
+def connected(url: str) -> Iterator[Client]:
+    """A client whose errors are printed with their remedy and end the command with code 1."""
+    try:
+        with Client(url) as client:
+            yield client
+    except GendistilError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def follow(client: Client, job_id: str) -> None:
+    console = make_console()
+    try:
+        with JobDisplay(console) as display:
+            client.wait(job_id, on_update=display.update)
+    except KeyboardInterrupt:
+        console.print(f"The job runs on; see it again with: gendistil watch {job_id}", markup=False, highlight=False)
+        raise
+    console.print(report_table(client.report(job_id)))
+
+
+def fail(error: GendistilError) -> None:
+    """Prints an error with its rows and remedy, and ends the command with code 1."""
+    console = make_console(stderr=True)
+    console.print(Text.assemble(("Error: ", "bold red"), error.detail), soft_wrap=True)
+    for item in error.errors[:ERRORS_SHOWN]:
+        place = ", ".join(f"{key} {item[key]}" for key in ("row", "column") if item.get(key) is not None)
+        console.print(Text(f"  {place + ': ' if place else ''}{item.get('detail', '')}"), soft_wrap=True)
+    if error.errors_total > min(len(error.errors), ERRORS_SHOWN):
+        console.print(Text(f"  {error.errors_total} faults in all"))
+    if error.remedy:
+        console.print(Text.assemble(("What to do: ", "bold"), error.remedy), soft_wrap=True)
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,223 @@
+"""The typed client: `with Client() as client: job = client.create_job("triage", file=Path("rows.csv"))`."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import httpx
+from pydantic import ValidationError
+
+from gendistil.errors import GendistilError, JobFailed, WaitTimeout, from_response, from_transport
+from gendistil.models import Answer, Catalogue, Dataset, Job, Predictions, Preset, Report, Student
+
+AnswerT = TypeVar("AnswerT", bound=Answer)
+DEFAULT_URL = "http://127.0.0.1:8000"
+PAGE = 20
+Row = Mapping[str, str]
+"""`{"text": ..., "label": ...}`"""
+
+
+class Client:
+    """A connection to one gendistil service. Every method raises `GendistilError`, which holds the service's problem+json."""
+
+    def __init__(self, base_url: str = DEFAULT_URL, timeout: float = 60.0) -> None:
+        self.base_url = base_url.rstrip("/")
+        # A proxy of the environment cannot reach this machine's own addresses.
+        own = _host(self.base_url) in {"localhost", "127.0.0.1", "::1"}
+        self._http = httpx.Client(base_url=self.base_url, timeout=httpx.Timeout(timeout, connect=5.0), trust_env=not own)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def create_dataset(
+        self,
+        *,
+        rows: Sequence[Row] | None = None,
+        file: Path | None = None,
+        test: Sequence[Row] | None = None,
+        test_file: Path | None = None,
+        text_column: str | None = None,
+        label_column: str | None = None,
+    ) -> Dataset:
+        """Uploads rows, or a CSV, JSONL or JSON file, with test rows of its own if there are any."""
+        source = _source(rows=rows, file=file)
+        columns = _given(text_column=text_column, label_column=label_column)
+        if source == "file" or test_file:
+            return self._parse(Dataset, self._post_files("/datasets", rows, file, test, test_file, columns), "/datasets")
+        return self._call(Dataset, "POST", "/datasets", json={"rows": rows, **_given(test=test), **columns})
+
+    def create_job(
+        self,
+        name: str,
+        *,
+        rows: Sequence[Row] | None = None,
+        file: Path | None = None,
+        dataset: str | None = None,
+        test: Sequence[Row] | None = None,
+        test_file: Path | None = None,
+        preset: str | None = None,
+        spec: Mapping[str, Any] | None = None,
+    ) -> Job:
+        """Starts the distillation of a student called `name` from rows, a file or a dataset's id.
+
+        `spec` overrides single fields of the preset, as in `{"distil": {"student": "bag"}}`.
+        """
+        source = _source(rows=rows, file=file, dataset=dataset)
+        if source == "dataset" and (test or test_file):
+            raise GendistilError("A dataset that is uploaded already has its test rows.", remedy="Give them with rows or a file.")
+        if source == "file" or test_file:
+            fields = {"name": name, **_given(preset=preset, spec=json.dumps(spec) if spec else None)}
+            return self._parse(Job, self._post_files("/jobs", rows, file, test, test_file, fields), "/jobs")
+        body = {"name": name, "dataset": dataset or {"rows": rows, **_given(test=test)}, **_given(preset=preset, spec=spec)}
+        return self._call(Job, "POST", "/jobs", json=body)
+
+    def job(self, id: str) -> Job:
+        return self._call(Job, "GET", f"/jobs/{quote(id, safe='')}")
+
+    def jobs(self, limit: int = 20) -> list[Job]:
+        """The newest jobs first."""
+        return list(self._list(Job, "jobs", limit))
+
+    def wait(
+        self, id: str, *, on_update: Callable[[Job], None] | None = None, poll_seconds: float = 0.5, timeout: float | None = None
+    ) -> Job:
+        """Returns the job once it succeeded; `on_update` gets every state on the way.
+
+        Raises `JobFailed` if it fails or is cancelled, `WaitTimeout` after `timeout` seconds.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            job = self.job(id)
+            if on_update:
+                on_update(job)
+            if job.status == "succeeded":
+                return job
+            if job.ended:
+                raise _failure(job)
+            if deadline is not None and time.monotonic() >= deadline:
+                raise WaitTimeout(f"Job {id} is still {job.status} after {timeout:g} s.", remedy=f"Watch it with 'gendistil watch {id}'.")
+            time.sleep(poll_seconds)
+
+    def cancel(self, id: str) -> Job:
+        return self._call(Job, "POST", f"/jobs/{quote(id, safe='')}/cancel")
+
+    def resume(self, id: str) -> Job:
+        return self._call(Job, "POST", f"/jobs/{quote(id, safe='')}/resume")
+
+    def report(self, id: str) -> Report:
+        return self._call(Report, "GET", f"/jobs/{quote(id, safe='')}/report")
+
+    def predict(self, student: str, inputs: str | Sequence[str], top_k: int = 1) -> Predictions:
+        """`student`: `name`, `name@alias` or `name:version`. The predictions are in the order of `inputs`."""
+        body = {"student": student, "inputs": inputs if isinstance(inputs, str) else list(inputs), "top_k": top_k}
+        return self._call(Predictions, "POST", "/predict", json=body)
+
+    def students(self, limit: int = 100) -> list[Student]:
+        return list(self._list(Student, "students", limit))
+
+    def student(self, name: str) -> Student:
+        return self._call(Student, "GET", f"/students/{quote(name, safe='')}")
+
+    def presets(self) -> list[Preset]:
+        return self._call(Catalogue, "GET", "/presets").presets
+
+    def _list(self, model: type[AnswerT], name: str, limit: int) -> Iterator[AnswerT]:
+        after: str | None = None
+        while limit > 0:
+            page = self._request("GET", f"/{name}", params=_given(limit=min(limit, PAGE), after=after))
+            if not isinstance(page, dict) or not isinstance(page.get("items"), list):
+                raise _unexpected(f"{self.base_url}/{name}", f"no list of {name}")
+            for item in page["items"]:
+                yield self._parse(model, item, f"/{name}")
+            limit -= len(page["items"])
+            after = page.get("next_after")
+            if not page.get("has_more") or after is None:
+                return
+
+    def _post_files(
+        self,
+        path: str,
+        rows: Sequence[Row] | None,
+        file: Path | None,
+        test: Sequence[Row] | None,
+        test_file: Path | None,
+        fields: dict[str, Any],
+    ) -> Any:
+        files = {}
+        for part, part_rows, part_file in (("file", rows, file), ("test_file", test, test_file)):
+            if part_file is not None:
+                files[part] = (part_file.name, _read(part_file))
+            elif part_rows is not None:
+                files[part] = (f"{part}.jsonl", "\n".join(json.dumps(dict(row)) for row in part_rows).encode())
+        return self._request("POST", path, files=files, data=fields)
+
+    def _request(self, method: str, path: str, **options: Any) -> Any:
+        try:
+            response = self._http.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise from_transport(error, self.base_url) from error
+        if response.is_error:
+            raise from_response(response)
+        try:
+            return response.json()
+        except ValueError as error:
+            raise _unexpected(f"{self.base_url}{path}", "no JSON") from error
+
+    def _call(self, model: type[AnswerT], method: str, path: str, **options: Any) -> AnswerT:
+        return self._parse(model, self._request(method, path, **options), path)
+
+    def _parse(self, model: type[AnswerT], answer: Any, path: str) -> AnswerT:
+        try:
+            return model.model_validate(answer)
+        except ValidationError as error:
+            raise _unexpected(f"{self.base_url}{path}", f"no {model.__name__.lower()}") from error
+
+
+def _host(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in {"http", "https"} and parts.hostname and " " not in url:
+            return parts.hostname
+    except ValueError:  # such as an address in brackets that is not closed
+        pass
+    raise GendistilError(f"{url!r} is no address of a service.", remedy=f"Give one such as {DEFAULT_URL}.")
+
+
+def _unexpected(url: str, what: str) -> GendistilError:
+    return GendistilError(f"{url} answered {what}.", remedy="Is this address a gendistil service of this version?")
+
+
+def _source(**sources: object) -> str:
+    given = [name for name, value in sources.items() if value is not None]
+    if len(given) != 1:
+        raise GendistilError(f"Exactly one of {', '.join(sources)} must be given.", remedy=f"Given: {', '.join(given) or 'none'}.")
+    return given[0]
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise GendistilError(f"{path} cannot be read: {error.strerror}.", remedy="Check the file's name and its permissions.") from error
+
+
+def _failure(job: Job) -> JobFailed:
+    fault = job.error
+    if job.status == "cancelled" or fault is None:
+        return JobFailed(f"Job {job.id} was {job.status}.", remedy=f"Go on with it: POST /jobs/{job.id}/resume.")
+    where = f" in {fault.stage}" if fault.stage else ""
+    return JobFailed(f"Job {job.id} failed{where}: {fault.detail}", type=fault.type or "urn:gendistil:job-failed", remedy=fault.remedy)

@@ -1,0 +1,158 @@
+"""What the service answers, typed. Frozen; fields that a newer service adds are kept, not refused."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+TERMINAL = frozenset({"succeeded", "failed", "cancelled"})
+"""Statuses in which a job, or a stage, stays."""
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+
+
+class Fault(Answer):
+    """Why a job failed."""
+
+    type: str = ""
+    detail: str = ""
+    remedy: str | None = None
+    stage: str | None = None
+
+
+class Dataset(Answer):
+    id: str
+    rows: int
+    test_rows: int = 0
+    labels: dict[str, int] = {}
+    warnings: list[str] = []
+
+
+class Progress(Answer):
+    done: float = 0.0
+    total: float = 0.0
+    unit: str = ""
+
+
+class StageView(Answer):
+    name: str
+    status: str
+    progress: Progress = Progress()
+    seconds: float | None = None
+    attempt: int = 0
+    reused: bool = False
+
+
+class StudentVersion(Answer):
+    name: str
+    version: int
+
+
+class Job(Answer):
+    """`status`: queued, running, succeeded, failed or cancelled."""
+
+    id: str
+    name: str
+    status: str
+    stages: list[StageView] = []
+    eta_seconds: float | None = None
+    student: StudentVersion | None = None
+    warnings: list[str] = []
+    error: Fault | None = None
+    created_at: datetime | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in TERMINAL
+
+
+class Score(Answer):
+    label: str
+    score: float
+
+
+class Prediction(Answer):
+    """`scores` holds the `top_k` best labels, best first; `label` and `score` are the first of them."""
+
+    label: str
+    score: float
+    scores: list[Score] = []
+
+
+class Predictions(Answer):
+    """In the order of the inputs."""
+
+    student: str
+    version: int
+    predictions: list[Prediction]
+
+
+class Interval(Answer):
+    """A figure with its bootstrap 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ReportEntry(Answer):
+    """One classifier's score on the holdout; `bytes` on disk, `latency_ms` the median for one text."""
+
+    name: str
+    description: str = ""
+    accuracy: Interval
+    macro_f1: Interval
+    per_class_f1: dict[str, float] = {}
+    confusion_matrix: list[list[int]] = []
+    agreement: float | None = None
+    parameters: int | None = None
+    bytes: int | None = None
+    latency_ms: float | None = None
+
+
+class Report(Answer):
+    labels: list[str]
+    holdout_rows: int
+    holdout_source: str = ""
+    entries: list[ReportEntry]
+    generated: dict[str, int] = {}
+    generation_gain: Interval | None = None
+    verdict: str = ""
+    warnings: list[str] = []
+
+
+class PublishedVersion(Answer):
+    """One version of a student; `bytes`: ONNX and tokenizer file together."""
+
+    name: str
+    version: int
+    kind: str = ""
+    labels: list[str] = []
+    metrics: dict[str, float] = {}
+    parameters: int | None = None
+    bytes: int | None = None
+    job_id: str = ""
+
+
+class Student(Answer):
+    """A name, its versions with the newest first, and the version that each alias stands for."""
+
+    name: str
+    versions: list[PublishedVersion] = []
+    aliases: dict[str, int] = {}
+
+
+class Preset(Answer):
+    name: str
+    summary: str = ""
+    default: bool = False
+    spec: dict[str, Any] = {}
+
+
+class Catalogue(Answer):
+    """What a job may ask for."""
+
+    presets: list[Preset]

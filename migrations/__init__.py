@@ -1,0 +1,1 @@
+"""Alembic migrations, an installed package so that `app.migrate` finds them anywhere."""

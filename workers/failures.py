@@ -1,0 +1,48 @@
+"""What went wrong, said so that a caller can act on it, and whether trying again may help."""
+
+import errno
+from dataclasses import dataclass
+
+import torch
+from sqlalchemy.exc import OperationalError
+
+from app.storage import TornArtefact
+from workers.models import ModelUnavailable
+from workers.training.onnx_export import ParityError
+
+
+@dataclass(frozen=True)
+class Failure:
+    type: str
+    detail: str
+    remedy: str
+    retry: bool = False
+
+    def as_error(self) -> dict[str, str]:
+        return {"type": self.type, "detail": self.detail, "remedy": self.remedy}
+
+
+def classify(error: BaseException) -> Failure:
+    """Retried is only what may pass by itself: a database or a store that is away for a while."""
+    detail = str(error) or type(error).__name__
+    match error:
+        case ModelUnavailable():
+            return Failure("model-unavailable", detail, "Mend the model reference in the spec, then submit again.")
+        case ParityError():
+            return Failure("parity", detail, "Report this; the student's export is wrong.")
+        case FloatingPointError():
+            return Failure("diverged", detail, "Submit again with the lower learning rate.")
+        case torch.OutOfMemoryError() | MemoryError():
+            return Failure("out-of-memory", detail, "Lower the stage's batch_size or max_tokens, then submit again.")
+        case TornArtefact():
+            return Failure("torn-artefact", detail, "Remove the artefact's folder from the store, then resume the job.")
+        case OperationalError():
+            return Failure("database-unavailable", "The database did not answer.", "Check the database, then resume the job.", retry=True)
+        case OSError() if error.errno == errno.ENOSPC:
+            return Failure("disk-full", detail, "Free some space, then resume the job.")
+        case OSError():
+            return Failure("storage-unavailable", detail, "Check the store and its permissions, then resume the job.", retry=True)
+        case ValueError():
+            return Failure("invalid-spec", detail, "Mend the spec as the message says, then submit again.")
+        case _:
+            return Failure("internal-error", f"{type(error).__name__}: {detail}", "The worker's log has the trace; please report it.")

@@ -1,0 +1,135 @@
+"""Stage 2: finetune a causal language model on the seed rows, so that it writes texts like them."""
+
+import math
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from app.contracts.rows import Row
+from app.contracts.spec import GeneratorSpec
+from workers.training.batching import length_sorted_batches, pad, shuffled_batches
+from workers.training.causal import load_generator, prompt_ids
+from workers.training.devices import autocast, pick_device, seed_everything, use_bf16
+from workers.training.prompts import prompt
+from workers.training.recorder import Recorder
+from workers.training.schedule import warmup_cosine
+from workers.training.split import Split
+
+_IGNORED = -100
+
+
+@dataclass(frozen=True)
+class GeneratorInputs:
+    split: Split
+    model: Path
+    spec: GeneratorSpec
+
+
+@dataclass(frozen=True)
+class GeneratorMetrics:
+    epochs: int
+    validation_perplexity: float
+    parameters: int
+    trained_parameters: int
+
+
+def finetune_generator(inputs: GeneratorInputs, out: Path, recorder: Recorder) -> GeneratorMetrics:
+    """Writes the finetuned model and its tokenizer to `out`. The prompt carries no loss: only writing texts is learned.
+
+    Raises `FloatingPointError` if the loss is not finite.
+    """
+    spec, split = inputs.spec, inputs.split
+    seed_everything(spec.seed)
+    device = pick_device()
+    model, tokenizer = load_generator(inputs.model, torch.float32)
+    torch.nn.Module.to(model, device)  # transformers' own override is not typed
+    _freeze_lower_layers(model, spec.frozen_layers)
+    train = [_example(tokenizer, row, spec) for row in split.train]
+    validation = [_example(tokenizer, row, spec) for row in split.validation]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    steps = spec.epochs * -(-len(train) // spec.batch_size)
+    optimizer = torch.optim.AdamW(trained, lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True)
+    schedule = warmup_cosine(optimizer, steps, 0.1)
+    rng = random.Random(spec.seed)
+    perplexity, done = math.nan, 0
+    for epoch in range(1, spec.epochs + 1):
+        model.train()
+        for batch in shuffled_batches([len(example.ids) for example in train], spec.batch_size, rng):
+            with autocast(spec.precision, device):
+                loss, tokens = _loss(model, [train[index] for index in batch], device)
+            optimizer.zero_grad()
+            (loss / tokens).backward()
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            schedule.step()
+            done += 1
+            recorder.progress(round(done / steps * spec.epochs, 2), spec.epochs)
+        perplexity = _perplexity(model, validation, spec, device)
+        if not math.isfinite(perplexity):
+            raise FloatingPointError(
+                f"The generator's perplexity became {perplexity} in epoch {epoch}; lower spec.generator.learning_rate."
+            )
+        recorder.event(
+            "epoch", f"generator epoch {epoch}: validation perplexity {perplexity:.2f}", epoch=epoch, validation_perplexity=perplexity
+        )
+    # Sampling runs in bf16 where the hardware has it; storing that halves the artefact.
+    torch.nn.Module.to(model, torch.bfloat16 if use_bf16(spec.precision, device) else torch.float32)
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return GeneratorMetrics(spec.epochs, perplexity, parameters, sum(parameter.numel() for parameter in trained))
+
+
+@dataclass(frozen=True)
+class _Example:
+    ids: list[int]
+    prompt_tokens: int
+
+
+def _example(tokenizer: PreTrainedTokenizerBase, row: Row, spec: GeneratorSpec) -> _Example:
+    start = prompt_ids(tokenizer, prompt(row.label, spec.conditioning))
+    text: list[int] = tokenizer(f" {row.text}", add_special_tokens=False)["input_ids"]
+    room = spec.max_tokens - len(start) - 1
+    ending = [tokenizer.eos_token_id] if len(text) <= room else []  # a cut text has not ended
+    return _Example([*start, *text[: max(1, room)], *ending], len(start))
+
+
+def _loss(model: PreTrainedModel, examples: list[_Example], device: torch.device) -> tuple[torch.Tensor, int]:
+    """Summed cross-entropy over the texts' tokens, and how many those are."""
+    ids = pad([example.ids for example in examples], 0).to(device)
+    targets = torch.full_like(ids, _IGNORED)
+    mask = torch.zeros_like(ids)
+    for position, example in enumerate(examples):
+        targets[position, example.prompt_tokens : len(example.ids)] = ids[position, example.prompt_tokens : len(example.ids)]
+        mask[position, : len(example.ids)] = 1
+    hidden = model.base_model(input_ids=ids, attention_mask=mask).last_hidden_state[:, :-1]
+    targets = targets[:, 1:]
+    kept = targets != _IGNORED  # the vocabulary is large: logits only where there is a loss
+    logits = model.get_output_embeddings()(hidden[kept]).float()
+    return F.cross_entropy(logits, targets[kept], reduction="sum"), int(kept.sum())
+
+
+def _perplexity(model: PreTrainedModel, examples: list[_Example], spec: GeneratorSpec, device: torch.device) -> float:
+    model.eval()
+    total, tokens = 0.0, 0
+    for batch in length_sorted_batches([len(example.ids) for example in examples], spec.batch_size):
+        with torch.inference_mode(), autocast(spec.precision, device):
+            loss, count = _loss(model, [examples[index] for index in batch], device)
+        total, tokens = total + float(loss), tokens + count
+    return math.exp(min(total / max(1, tokens), 700.0))
+
+
+def _freeze_lower_layers(model: PreTrainedModel, share: float) -> None:
+    """Freezes the input embeddings and the lowest `share` of the layers: the backward pass then stops there."""
+    if share == 0:
+        return
+    layers = next((module for module in model.base_model.children() if isinstance(module, torch.nn.ModuleList)), None)
+    if layers is None:
+        raise ValueError(f"{type(model).__name__} has no list of layers to freeze; set spec.generator.frozen_layers to 0.")
+    model.get_input_embeddings().requires_grad_(False)
+    for layer in layers[: int(len(layers) * share)]:
+        layer.requires_grad_(False)

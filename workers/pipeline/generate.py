@@ -1,0 +1,109 @@
+"""Stage 3: sample new texts from the generator until the quota of kept ones is reached."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import torch
+
+from app.contracts.spec import GenerateSpec, GeneratorSpec
+from workers.training.causal import load_generator, prompt_ids
+from workers.training.devices import pick_device, use_bf16
+from workers.training.filters import TextFilter, Verdict
+from workers.training.prompts import prompt
+from workers.training.recorder import Recorder
+from workers.training.sampling import Nucleus, sample
+from workers.training.split import Split
+
+TEXTS_FILE = "texts.jsonl"
+
+
+@dataclass(frozen=True)
+class GenerateInputs:
+    split: Split
+    generator: Path
+    generator_spec: GeneratorSpec
+    spec: GenerateSpec
+
+
+@dataclass(frozen=True)
+class GenerateMetrics:
+    """`verdicts` counts all samples; `shortfall` says why the quota was missed, or is None."""
+
+    quota: int
+    verdicts: dict[str, int]
+    kept_by_label: dict[str, int]
+    shortfall: str | None
+
+
+def generate(inputs: GenerateInputs, out: Path, recorder: Recorder) -> GenerateMetrics:
+    """Writes `texts.jsonl` to `out`: text, asked label and verdict of every sample.
+
+    The asked label steers the sampling and is balanced over the kept texts; it is no target for the student.
+    """
+    spec, split = inputs.spec, inputs.split
+    verdicts: Counter[str] = Counter({verdict.value: 0 for verdict in Verdict})
+    kept: Counter[str] = Counter(dict.fromkeys(split.labels, 0))
+    with (out / TEXTS_FILE).open("w", encoding="utf-8") as file:
+        if spec.texts:
+            _sample_all(inputs, file, verdicts, kept, recorder)
+    shortfall = None
+    if verdicts[Verdict.KEPT] < spec.texts:
+        drawn = sum(verdicts.values())
+        dropped = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common() if count and verdict != Verdict.KEPT)
+        shortfall = (
+            f"{verdicts[Verdict.KEPT]} of {spec.texts} texts kept after {drawn} samples, the most that max_attempts allows ({dropped}). "
+            "Raise spec.generate.max_attempts or spec.generate.temperature, or ask for fewer texts."
+        )
+    return GenerateMetrics(spec.texts, dict(verdicts), dict(kept), shortfall)
+
+
+def _sample_all(inputs: GenerateInputs, file: TextIO, verdicts: Counter[str], kept: Counter[str], recorder: Recorder) -> None:
+    spec, split, conditioning = inputs.spec, inputs.split, inputs.generator_spec.conditioning
+    device = pick_device()
+    model, tokenizer = load_generator(
+        inputs.generator, torch.bfloat16 if use_bf16(inputs.generator_spec.precision, device) else torch.float32
+    )
+    torch.nn.Module.to(model, device)  # transformers' own override is not typed
+    model.eval()
+    prompts = {label: prompt_ids(tokenizer, prompt(label, conditioning)) for label in split.labels}
+    judge = TextFilter([row.text for row in split.train + split.validation], spec.near_duplicate)
+    nucleus = Nucleus(spec.temperature, spec.top_p, spec.top_k)
+    drawn, limit = 0, int(spec.texts * spec.max_attempts)
+    while verdicts[Verdict.KEPT] < spec.texts and drawn < limit:
+        size = min(spec.batch_size, limit - drawn)
+        labels = _neediest(kept, size)
+        samples = sample(
+            model,
+            [prompts[label] for label in labels],
+            nucleus,
+            spec.max_new_tokens,
+            tokenizer.eos_token_id,
+            seed=spec.seed * 1_000_003 + drawn,
+            check=recorder.check,
+        )
+        drawn += size
+        for label, drawn_sample in zip(labels, samples, strict=True):
+            if verdicts[Verdict.KEPT] == spec.texts:
+                break
+            text = str(tokenizer.decode(drawn_sample.ids, skip_special_tokens=True)).strip()
+            verdict = judge.judge(text, drawn_sample.ended)
+            verdicts[verdict] += 1
+            kept[label] += verdict == Verdict.KEPT
+            asked = None if conditioning == "none" else label
+            file.write(json.dumps({"text": text, "label": asked, "verdict": verdict}, ensure_ascii=False) + "\n")
+        recorder.progress(verdicts[Verdict.KEPT], spec.texts)
+    recorder.event("sampled", f"{verdicts[Verdict.KEPT]} of {drawn} samples kept", drawn=drawn, verdicts=dict(verdicts))
+
+
+def _neediest(kept: Counter[str], size: int) -> list[str]:
+    """`size` labels, always the one with the fewest texts next, so that the kept texts come out balanced."""
+    counts = Counter(kept)
+    chosen = []
+    for _ in range(size):
+        label = min(counts, key=lambda name: (counts[name], name))
+        counts[label] += 1
+        chosen.append(label)
+    return chosen

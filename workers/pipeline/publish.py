@@ -1,0 +1,161 @@
+"""Stage 6: export the student, prove that the export says the same, and score everything side by side on the holdout."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from app.contracts.report import Report, ReportEntry
+from app.contracts.spec import PublishSpec, TeacherSpec
+from app.contracts.students import ONNX_FILE, REPORT_FILE, STUDENT_MANIFEST_FILE, TOKENIZER_FILE, StudentManifest
+from workers.training.candidates import Candidate, student_candidate, teacher_candidate, tfidf_candidate
+from workers.training.metrics import (
+    Indices,
+    accuracy_interval,
+    bootstrap_rows,
+    confusion_matrix,
+    difference_interval,
+    macro_f1_interval,
+    per_class_f1,
+)
+from workers.training.onnx_export import prove_parity
+from workers.training.recorder import Recorder
+from workers.training.split import Split
+
+_RUNS = {
+    "student": "Distilled on seed rows and generated texts; this one is published.",
+    "no_generation": "The same student, distilled on the seed rows without generated texts.",
+    "seed_only": "The same student, trained on the seed rows' labels without a teacher.",
+}
+
+
+@dataclass(frozen=True)
+class PublishInputs:
+    """`generated`: samples by verdict. `lineage`: hashes, versions and seeds for the manifest."""
+
+    split: Split
+    holdout_source: str
+    teacher: Path
+    students: Path
+    teacher_spec: TeacherSpec
+    spec: PublishSpec
+    generated: dict[str, int]
+    lineage: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PublishMetrics:
+    accuracy: float
+    macro_f1: float
+    teacher_accuracy: float
+    agreement: float
+    generation_gain: float
+    parameters: int
+    bytes: int
+    max_abs_logit_difference: float
+
+
+def publish(inputs: PublishInputs, out: Path, recorder: Recorder) -> PublishMetrics:
+    """Writes the ONNX file, the tokenizer, `student.json` and `report.json` to `out`.
+
+    Raises `ParityError` if ONNX and torch disagree on the holdout: such a student is not published.
+    """
+    split = inputs.split
+    texts = [row.text for row in split.holdout]
+    shutil.copy(inputs.students / TOKENIZER_FILE, out / TOKENIZER_FILE)
+    candidates: list[Candidate] = []
+    steps = len(_RUNS) + 2
+
+    def scored(candidate: Candidate) -> Candidate:
+        candidates.append(candidate)
+        recorder.progress(round(len(texts) * len(candidates) / steps), len(texts))
+        return candidate
+
+    teacher = scored(teacher_candidate(inputs.teacher, inputs.teacher_spec, texts, recorder.check))
+    student, torch_logits, shape = student_candidate(inputs.students, "student", _RUNS["student"], texts, out / ONNX_FILE)
+    difference = prove_parity(torch_logits, student.logits, inputs.spec.parity_tolerance)
+    scored(student)
+    for run in ("seed_only", "no_generation"):
+        onnx = out / f"{run}.onnx"
+        scored(student_candidate(inputs.students, run, _RUNS[run], texts, onnx)[0])
+        onnx.unlink()
+    scored(tfidf_candidate(split, texts))
+
+    truth = np.array(split.targets(split.holdout))
+    draws = bootstrap_rows(len(truth), inputs.spec.bootstrap_samples, inputs.spec.seed)
+    entries = [_entry(candidate, teacher.logits, truth, split.labels, draws) for candidate in candidates]
+    by_name = {candidate.name: _answers(candidate.logits) == truth for candidate in candidates}
+    gain = difference_interval(by_name["student"], by_name["no_generation"], draws)
+    kept = inputs.generated.get("kept", 0)
+    report = Report(
+        labels=split.labels,
+        holdout_rows=len(truth),
+        holdout_source=inputs.holdout_source,
+        entries=entries,
+        generated=inputs.generated,
+        generation_gain=gain,
+        verdict=_verdict(gain.value, gain.low, gain.high, kept),
+    )
+    scores = {entry.name: entry for entry in entries}
+    size = (out / ONNX_FILE).stat().st_size + (out / TOKENIZER_FILE).stat().st_size
+    metrics = PublishMetrics(
+        accuracy=scores["student"].accuracy.value,
+        macro_f1=scores["student"].macro_f1.value,
+        teacher_accuracy=scores["teacher"].accuracy.value,
+        agreement=scores["student"].agreement,
+        generation_gain=gain.value,
+        parameters=student.parameters,
+        bytes=size,
+        max_abs_logit_difference=difference,
+    )
+    manifest = StudentManifest(
+        kind=shape.kind,
+        labels=split.labels,
+        max_tokens=shape.max_tokens,
+        pad_id=shape.pad_id,
+        parameters=student.parameters,
+        bytes=size,
+        parity={"max_abs_logit_difference": difference, "rows": len(truth)},
+        metrics={"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1, "agreement": metrics.agreement},
+        lineage=inputs.lineage,
+    )
+    (out / REPORT_FILE).write_text(report.model_dump_json(indent=1), encoding="utf-8")
+    (out / STUDENT_MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+    return metrics
+
+
+def _answers(logits: Tensor) -> Indices:
+    answers: Indices = logits.argmax(-1).numpy()
+    return answers
+
+
+def _entry(candidate: Candidate, teacher: Tensor, truth: Indices, labels: list[str], draws: Indices) -> ReportEntry:
+    answers = _answers(candidate.logits)
+    matrix = confusion_matrix(truth, answers, len(labels))
+    return ReportEntry(
+        name=candidate.name,
+        description=candidate.description,
+        accuracy=accuracy_interval(answers == truth, draws),
+        macro_f1=macro_f1_interval(truth, answers, len(labels), draws),
+        per_class_f1=dict(zip(labels, per_class_f1(matrix).tolist(), strict=True)),
+        confusion_matrix=matrix.tolist(),
+        agreement=float((answers == _answers(teacher)).mean()),
+        parameters=candidate.parameters,
+        bytes=candidate.bytes,
+        latency_ms=candidate.latency_ms,
+    )
+
+
+def _verdict(gain: float, low: float, high: float, kept: int) -> str:
+    """One line: whether generation helped, and by how much."""
+    if not kept:
+        return "No generated texts were used."
+    points = f"{100 * gain:+.1f} points of accuracy (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
+    if low > 0:
+        return f"Generation helped: {kept} generated texts changed the student by {points}."
+    if high < 0:
+        return f"Generation hurt: {kept} generated texts changed the student by {points}."
+    return f"Not decided on this holdout: {kept} generated texts changed the student by {points}, and the interval holds zero."

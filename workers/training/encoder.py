@@ -1,0 +1,98 @@
+"""The teacher's network: a pretrained encoder, mean pooling, a linear head."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerBase
+
+from workers.training.batching import length_sorted_batches, pad
+
+HEAD_FILE = "head.safetensors"
+
+
+class Teacher(nn.Module):
+    """`forward`: ids (B, T), mask (B, T) -> logits (B, C)."""
+
+    def __init__(self, encoder: nn.Module, hidden: int, classes: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(hidden, classes)
+
+    def pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Mean of the last hidden states over the real tokens, (B, H) (Reimers and Gurevych 2019)."""
+        hidden: Tensor = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+        weights = mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.dropout(self.pooled(ids, mask)))
+        return logits
+
+    def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.encoder.save_pretrained(folder)  # type: ignore[operator]  # a transformers model behind nn.Module
+        tokenizer.save_pretrained(folder)
+        save_file({name: tensor.contiguous() for name, tensor in self.head.state_dict().items()}, folder / HEAD_FILE)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Raises `ValueError` for a tokenizer without a `tokenizers` backend: the student is served with that alone."""
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if not tokenizer.is_fast:
+        raise ValueError(f"The tokenizer in {folder} has no tokenizer.json; choose an encoder with a fast tokenizer.")
+    return tokenizer
+
+
+def new_teacher(folder: Path, classes: int) -> Teacher:
+    """Pretrained encoder, fresh head."""
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    # fp32 masters: a checkpoint stored in half precision would lose small updates.
+    encoder = AutoModel.from_pretrained(
+        folder, config=config, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+    )
+    return Teacher(encoder, config.hidden_size, classes)
+
+
+def load_teacher(folder: Path) -> tuple[Teacher, PreTrainedTokenizerBase]:
+    """A finetuned teacher, in evaluation mode."""
+    head = load_file(folder / HEAD_FILE)
+    teacher = new_teacher(folder, head["weight"].shape[0])
+    teacher.head.load_state_dict(head)
+    return teacher.eval(), load_tokenizer(folder)
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_tokens: int) -> list[list[int]]:
+    """Token ids with the special tokens, cut to `max_tokens`."""
+    ids: list[list[int]] = tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"]
+    return ids
+
+
+def predict_logits(
+    teacher: Teacher,
+    ids: list[list[int]],
+    pad_id: int,
+    batch_size: int,
+    device: torch.device,
+    on_batch: Callable[[int], None] | None = None,
+) -> Tensor:
+    """fp32 logits (N, C) in the order of `ids`. `on_batch(done)`, if given, is called after each batch."""
+    logits = torch.empty(len(ids), teacher.head.out_features)
+    done = 0
+    for batch in length_sorted_batches([len(row) for row in ids], batch_size):
+        rows = [ids[index] for index in batch]
+        padded = pad(rows, pad_id).to(device)
+        with torch.inference_mode():
+            logits[batch] = teacher(padded, attention_mask(rows, padded)).float().cpu()
+        done += len(batch)
+        if on_batch:
+            on_batch(done)
+    return logits
+
+
+def attention_mask(rows: list[list[int]], padded: Tensor) -> Tensor:
+    """(B, T) int64: 1 on real tokens, 0 on padding."""
+    lengths = torch.tensor([len(row) for row in rows], device=padded.device)
+    return (torch.arange(padded.shape[1], device=padded.device) < lengths.unsqueeze(1)).to(torch.int64)

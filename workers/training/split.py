@@ -1,0 +1,50 @@
+"""Train, validation and holdout. A pure function of rows and spec, so that every stage sees the same parts."""
+
+import random
+from collections import defaultdict
+from dataclasses import dataclass
+
+from app.contracts.rows import Row
+from app.contracts.spec import SplitSpec
+
+
+@dataclass(frozen=True)
+class Split:
+    """`labels` is sorted; its order is that of the logits."""
+
+    labels: list[str]
+    train: list[Row]
+    validation: list[Row]
+    holdout: list[Row]
+
+    def targets(self, rows: list[Row]) -> list[int]:
+        index = {label: position for position, label in enumerate(self.labels)}
+        return [index[row.label] for row in rows]
+
+
+def split_rows(rows: list[Row], test: list[Row], spec: SplitSpec) -> Split:
+    """Stratified by label. The caller's own test rows, where there are any, are the holdout, and no row is taken for it."""
+    by_label: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_label[row.label].append(row)
+    rng = random.Random(spec.seed)
+    train: list[Row] = []
+    validation: list[Row] = []
+    holdout: list[Row] = list(test)
+    for label in sorted(by_label):
+        members = by_label[label]
+        rng.shuffle(members)
+        if not test:
+            held = _part(len(members), spec.holdout_fraction)
+            holdout += members[:held]
+            members = members[held:]
+        kept = _part(len(members), spec.validation_fraction)
+        validation += members[:kept]
+        train += members[kept:]
+    rng.shuffle(train)
+    return Split(sorted(by_label), train, validation, holdout)
+
+
+def _part(count: int, fraction: float) -> int:
+    """At least one row, and never all of them."""
+    return min(max(1, round(count * fraction)), count - 1)
