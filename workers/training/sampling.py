@@ -28,7 +28,9 @@ class Nucleus:
 
     def pick(self, logits: Tensor, uniform: Tensor) -> Tensor:
         """(B, V) logits and (B,) uniform numbers in [0, 1) -> (B,) ids, by inverting the nucleus' cumulative distribution."""
-        logits = logits.float() / self.temperature
+        logits = logits.float()
+        if self.temperature != 1:  # a pass over the whole vocabulary that is worth sparing
+            logits = logits / self.temperature
         best, ids = logits.topk(min(self.top_k, logits.shape[-1]), dim=-1)
         probabilities = (best - logits.logsumexp(-1, keepdim=True)).exp()
         before = probabilities.cumsum(-1) - probabilities
