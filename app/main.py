@@ -15,6 +15,7 @@ from app.jobs.routes import router as jobs
 from app.predictions.cache import StudentCache
 from app.predictions.routes import router as predictions
 from app.predictions.runtime import StudentRuntime, load_student
+from app.shutdown import noticed_shutdown
 from app.storage import get_storage
 from app.students.routes import router as students
 from app.system.metrics import Metrics, MetricsMiddleware
@@ -29,7 +30,11 @@ DESCRIPTION = "Turns a small labelled text dataset into a compact classifier, an
 def create_app() -> FastAPI:
     """The application, with its own metrics and its own cache of students. Connects to nothing yet."""
     app = FastAPI(
-        title="gendistil", version=version("gendistil"), description=DESCRIPTION, responses=problems(_422="The request is not valid.")
+        title="gendistil",
+        version=version("gendistil"),
+        description=DESCRIPTION,
+        responses=problems(_422="The request is not valid."),
+        lifespan=noticed_shutdown,
     )
     app.state.metrics = Metrics()
     app.state.students = StudentCache(_load_student, get_settings().student_cache_bytes)

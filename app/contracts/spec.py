@@ -48,7 +48,7 @@ class GeneratorSpec(SpecPart):
 
     model: str = Field("embedded:smollm2-135m", min_length=1, max_length=400)
     conditioning: Conditioning = "label"
-    epochs: int = Field(2, ge=1, le=100)
+    epochs: int = Field(1, ge=1, le=100)
     learning_rate: float = Field(1e-4, gt=0, le=1e-2)
     batch_size: int = Field(8, ge=1, le=1024)
     max_tokens: int = Field(160, ge=8, le=8192, description="Prompt and text together; longer rows are cut.")
@@ -91,6 +91,8 @@ class DistilSpec(SpecPart):
     batch_size: int = Field(64, ge=1, le=4096)
     max_tokens: int = Field(128, ge=8, le=4096)
     dropout: float = Field(0.2, ge=0, le=0.9)
+    word_dropout: float = Field(0.2, ge=0, le=0.9, description="Share of a text's pieces left out, anew in each pass.")
+    correction_rate: float = Field(0.1, ge=0, le=1, description="Learning rate of the pieces' own corrections, as a share of the other's.")
     seed: int = Field(0, ge=0)
 
 

@@ -78,7 +78,7 @@ def looks_like_jsonl(text: str) -> bool:
         value = json.loads(first)
     except (ValueError, RecursionError):
         return False
-    return isinstance(value, dict) and not isinstance(value.get("rows"), list)
+    return isinstance(value, dict) and list(value) != ["rows"] and not isinstance(value.get("rows"), list)
 
 
 def kind(value: object) -> str:

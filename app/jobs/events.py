@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.database import read_session_factory
 from app.jobs.schemas import EventOut
+from app.shutdown import stopping
 from app.tables import Event, Job
 
 POLL_SECONDS = 0.5
@@ -27,7 +28,7 @@ def list_events(session: Session, job_id: str, *, after: int, limit: int) -> tup
 
 
 async def stream_events(job_id: str, after: int) -> AsyncIterator[bytes]:
-    """Server-Sent Events from the one after `after`, as they come; ends when the job has ended."""
+    """Server-Sent Events from the one after `after`, as they come; ends when the job has ended, or when the server stops (the reader comes again)."""
     yield format_sse_event(retry=RETRY_MILLISECONDS)
     sent = time.monotonic()
     while True:
@@ -35,7 +36,7 @@ async def stream_events(job_id: str, after: int) -> AsyncIterator[bytes]:
         for event in events:
             yield format_sse_event(data_str=event.model_dump_json(), event=event.type, id=str(event.id))
             after, sent = event.id, time.monotonic()
-        if is_over:
+        if is_over or stopping.is_set():
             return
         if time.monotonic() - sent >= KEEPALIVE_SECONDS:
             yield KEEPALIVE_COMMENT

@@ -17,6 +17,7 @@ from workers.training.devices import autocast, pick_device, seed_everything
 from workers.training.encoder import Teacher, attention_mask, encode, load_tokenizer, new_teacher, predict_logits
 from workers.training.recorder import Recorder
 from workers.training.schedule import warmup_cosine
+from workers.training.selection import OneStandardError
 from workers.training.split import Split
 
 
@@ -37,10 +38,8 @@ class TeacherMetrics:
 
 
 def finetune_teacher(inputs: TeacherInputs, out: Path, recorder: Recorder) -> TeacherMetrics:
-    """Writes the finetuned encoder, its head and its tokenizer to `out`.
+    """Writes the finetuned encoder, its head and its tokenizer to `out`; the epoch is chosen on the validation part (`OneStandardError`).
 
-    Kept is the latest epoch whose validation accuracy lies within one standard error of the best (the one-standard-error rule, Breiman
-    et al. 1984): a validation part of some dozen rows cannot tell such epochs apart, and the later one has the more annealed weights.
     Raises `FloatingPointError` if the loss is not finite.
     """
     spec, split = inputs.spec, inputs.split
@@ -89,7 +88,8 @@ def _fit(
     optimizer = torch.optim.AdamW(groups, weight_decay=spec.weight_decay, fused=True)
     schedule = warmup_cosine(optimizer, steps, spec.warmup_ratio)
     rng = random.Random(spec.seed)
-    top_accuracy, kept_loss, kept_accuracy, kept_epoch, kept_state = 0.0, 0.0, 0.0, 0, None
+    selection = OneStandardError(len(validation.ids))
+    kept_loss, kept_accuracy, kept_state = 0.0, 0.0, None
     epoch, done = 0, 0
     for epoch in range(1, spec.epochs + 1):
         teacher.train()
@@ -122,17 +122,11 @@ def _fit(
             validation_loss=validation_loss,
             validation_accuracy=accuracy,
         )
-        top_accuracy = max(top_accuracy, accuracy)
-        if accuracy >= top_accuracy - _standard_error(top_accuracy, len(validation.ids)):
-            kept_loss, kept_accuracy, kept_epoch = validation_loss, accuracy, epoch
-            kept_state = copy.deepcopy(teacher.state_dict())
-        elif epoch - kept_epoch >= spec.patience:
+        if selection.keeps(epoch, accuracy):
+            kept_loss, kept_accuracy, kept_state = validation_loss, accuracy, copy.deepcopy(teacher.state_dict())
+        elif epoch - selection.kept_epoch >= spec.patience:
             break
     assert kept_state is not None  # the first epoch is the best of its time
     teacher.load_state_dict(kept_state)
-    return TeacherMetrics(epoch, kept_epoch, kept_loss, kept_accuracy, sum(parameter.numel() for parameter in teacher.parameters()))
-
-
-def _standard_error(accuracy: float, rows: int) -> float:
-    """Of a proportion over `rows` rows."""
-    return math.sqrt(accuracy * (1 - accuracy) / rows)
+    parameters = sum(parameter.numel() for parameter in teacher.parameters())
+    return TeacherMetrics(epoch, selection.kept_epoch, kept_loss, kept_accuracy, parameters)

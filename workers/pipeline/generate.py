@@ -30,7 +30,7 @@ class GenerateInputs:
 
 @dataclass(frozen=True)
 class GenerateMetrics:
-    """`verdicts` counts all samples; `shortfall` says why the quota was missed, or is None."""
+    """`verdicts` counts all samples; `kept_by_label` is empty without conditioning; `shortfall`: why kept < quota."""
 
     quota: int
     verdicts: dict[str, int]
@@ -57,7 +57,8 @@ def generate(inputs: GenerateInputs, out: Path, recorder: Recorder) -> GenerateM
             f"{verdicts[Verdict.KEPT]} of {spec.texts} texts kept after {drawn} samples, the most that max_attempts allows ({dropped}). "
             "Raise spec.generate.max_attempts or spec.generate.temperature, or ask for fewer texts."
         )
-    return GenerateMetrics(spec.texts, dict(verdicts), dict(kept), shortfall)
+    by_label = dict(kept) if inputs.generator_spec.conditioning == "label" else {}
+    return GenerateMetrics(spec.texts, dict(verdicts), by_label, shortfall)
 
 
 def _sample_all(inputs: GenerateInputs, file: TextIO, verdicts: Counter[str], kept: Counter[str], recorder: Recorder) -> None:

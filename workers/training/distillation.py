@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import Tensor
 
 from app.contracts.spec import DistilSpec
 from workers.students.base import Student, StudentArchitecture, widest
@@ -17,6 +17,7 @@ from workers.training.batching import length_sorted_batches, pad, shuffled_batch
 from workers.training.devices import seed_everything
 from workers.training.losses import DistilLoss, distil_loss
 from workers.training.schedule import warmup_cosine
+from workers.training.selection import OneStandardError
 from workers.training.transfer import TransferPart
 
 
@@ -57,7 +58,7 @@ def train_student(
     on_epoch: Callable[[EpochLosses], None],
     check: Callable[[], None],
 ) -> Fit:
-    """Trains on `train` and keeps the epoch with the lowest loss on `validation`; both are token ids beside their targets.
+    """Trains on `train` and chooses the epoch on `validation` (`OneStandardError`); both are token ids beside their targets.
 
     An epoch is a pass over the texts, or as many passes as it takes for `min_steps` steps in all. Raises `FloatingPointError` if the loss
     is not finite.
@@ -73,14 +74,15 @@ def train_student(
     optimizer = torch.optim.AdamW(_groups(student, spec), weight_decay=0.01, fused=True)
     schedule = warmup_cosine(optimizer, steps, 0.05)
     rng = random.Random(spec.seed)
-    kept: tuple[int, float, float, dict[str, Tensor]] | None = None
+    selection = OneStandardError(len(validation[0]))
+    kept: tuple[float, float, dict[str, Tensor]] | None = None
     for epoch in range(1, spec.epochs + 1):
         student.train()
         totals, seen = torch.zeros(2), 0
         for _ in range(passes):
             for batch in shuffled_batches([len(row) for row in ids], spec.batch_size, rng):
                 check()
-                loss = _loss(student, ids, part, batch, spec, device)
+                loss = _loss(student, ids, part, batch, spec, device, rng)
                 optimizer.zero_grad()
                 loss.loss.backward()
                 torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
@@ -93,12 +95,12 @@ def train_student(
         if not torch.isfinite(totals).all():
             raise FloatingPointError(f"The student's loss became {kd_loss} in epoch {epoch}; lower spec.distil.learning_rate.")
         on_epoch(EpochLosses(epoch, kd_loss, class_loss, validation_loss, accuracy))
-        if kept is None or validation_loss < kept[1]:
-            kept = (epoch, validation_loss, accuracy, copy.deepcopy(student.state_dict()))
-    assert kept is not None  # spec.epochs is at least 1
-    student.load_state_dict(kept[3])
+        if selection.keeps(epoch, accuracy):
+            kept = (validation_loss, accuracy, copy.deepcopy(student.state_dict()))
+    assert kept is not None  # the first epoch is the best of its time
+    student.load_state_dict(kept[2])
     shipped = Student(PlainEmbedding(embedding.fold().cpu()), student.head.cpu(), vocabulary).eval()
-    return Fit(shipped, dimensions + architecture.weighted, *kept[:3])
+    return Fit(shipped, dimensions + architecture.weighted, selection.kept_epoch, *kept[:2])
 
 
 def student_logits(student: Student, ids: list[list[int]], pad_id: int, batch_size: int = 256) -> Tensor:
@@ -125,10 +127,16 @@ def _groups(student: Student, spec: DistilSpec) -> list[dict[str, object]]:
 
 
 def _loss(
-    student: nn.Module, ids: list[list[int]], part: TransferPart, batch: list[int], spec: DistilSpec, device: torch.device
+    student: Student, ids: list[list[int]], part: TransferPart, batch: list[int], spec: DistilSpec, device: torch.device, rng: random.Random
 ) -> DistilLoss:
-    logits = student(pad([ids[index] for index in batch], student.pad_id).to(device))  # type: ignore[arg-type]
+    rows = [_drop_words(ids[index], spec.word_dropout, rng) for index in batch]
+    logits = student(pad(rows, student.pad_id).to(device))
     return distil_loss(logits, part.logits[batch].to(device), part.hard[batch].to(device), spec.temperature, spec.alpha)
+
+
+def _drop_words(row: list[int], share: float, rng: random.Random) -> list[int]:
+    """Word dropout (Iyyer et al. 2015): no text is ever learned by heart as a whole."""
+    return [piece for piece in row if rng.random() >= share] or row
 
 
 def _validate(student: Student, ids: list[list[int]], part: TransferPart, spec: DistilSpec, device: torch.device) -> tuple[float, float]:

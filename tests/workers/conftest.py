@@ -1,0 +1,150 @@
+"""One tiny job, each of its stages run once for all tests; they only read what it made."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import pytest
+
+from app.contracts.rows import Row
+from app.contracts.spec import JobSpec
+from tests.workers.tiny import make_rows, save_encoder, save_llama, tiny_spec
+from workers.pipeline.distil import DistilInputs, DistilMetrics, distil
+from workers.pipeline.finetune_generator import GeneratorInputs, GeneratorMetrics, finetune_generator
+from workers.pipeline.finetune_teacher import TeacherInputs, TeacherMetrics, finetune_teacher
+from workers.pipeline.generate import TEXTS_FILE, GenerateInputs, GenerateMetrics, generate
+from workers.pipeline.label import LabelInputs, LabelMetrics, label
+from workers.pipeline.publish import PublishInputs, PublishMetrics, publish
+from workers.training.split import Split, split_rows
+
+Metrics = TypeVar("Metrics")
+ODD_TEXT = "my card\u2028and envelope\u2029still\x85in the post"
+"""Holds what str.splitlines, unlike a reader of JSON lines, takes for the end of a line."""
+
+
+@dataclass
+class MemoryRecorder:
+    """Keeps what a stage tells; stops it, by raising `stop`, at the first safe point after `stop_after` of them."""
+
+    steps: list[tuple[float, float]] = field(default_factory=list)
+    events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    stop: Exception | None = None
+    stop_after: int = 0
+    checks: int = 0
+
+    def progress(self, done: float, total: float) -> None:
+        self.steps.append((done, total))
+        self.check()
+
+    def event(self, type: str, message: str, **data: Any) -> None:
+        self.events.append((type, data))
+
+    def check(self) -> None:
+        self.checks += 1
+        if self.stop is not None and self.checks > self.stop_after:
+            raise self.stop
+
+
+@dataclass(frozen=True)
+class StageResult(Generic[Metrics]):
+    folder: Path
+    metrics: Metrics
+    recorder: MemoryRecorder
+
+
+NewFolder = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session")
+def new_folder(tmp_path_factory: pytest.TempPathFactory) -> NewFolder:
+    return tmp_path_factory.mktemp
+
+
+@pytest.fixture(scope="session")
+def teacher_model(new_folder: NewFolder) -> Path:
+    return save_encoder(new_folder("encoder"))
+
+
+@pytest.fixture(scope="session")
+def generator_model(new_folder: NewFolder) -> Path:
+    return save_llama(new_folder("llama"))
+
+
+@pytest.fixture(scope="session")
+def spec(teacher_model: Path, generator_model: Path) -> JobSpec:
+    return tiny_spec(teacher_model, generator_model)
+
+
+@pytest.fixture(scope="session")
+def split(spec: JobSpec) -> Split:
+    """30 rows a label; one training row holds characters that other readers take for the end of a line."""
+    whole = split_rows(make_rows(30), [], spec.split)
+    return Split(whole.labels, [*whole.train, Row(ODD_TEXT, "card_arrival")], whole.validation, whole.holdout)
+
+
+@pytest.fixture(scope="session")
+def teacher(new_folder: NewFolder, split: Split, spec: JobSpec, teacher_model: Path) -> StageResult[TeacherMetrics]:
+    folder, recorder = new_folder("teacher"), MemoryRecorder()
+    return StageResult(folder, finetune_teacher(TeacherInputs(split, teacher_model, spec.teacher), folder, recorder), recorder)
+
+
+@pytest.fixture(scope="session")
+def generator(new_folder: NewFolder, split: Split, spec: JobSpec, generator_model: Path) -> StageResult[GeneratorMetrics]:
+    folder, recorder = new_folder("generator"), MemoryRecorder()
+    return StageResult(folder, finetune_generator(GeneratorInputs(split, generator_model, spec.generator), folder, recorder), recorder)
+
+
+@pytest.fixture(scope="session")
+def generated(new_folder: NewFolder, split: Split, spec: JobSpec, generator: StageResult[GeneratorMetrics]) -> StageResult[GenerateMetrics]:
+    folder, recorder = new_folder("generated"), MemoryRecorder()
+    inputs = GenerateInputs(split, generator.folder, spec.generator, spec.generate)
+    return StageResult(folder, generate(inputs, folder, recorder), recorder)
+
+
+@pytest.fixture(scope="session")
+def labelled(
+    new_folder: NewFolder,
+    split: Split,
+    spec: JobSpec,
+    teacher: StageResult[TeacherMetrics],
+    generated: StageResult[GenerateMetrics],
+) -> StageResult[LabelMetrics]:
+    folder, recorder = new_folder("labelled"), MemoryRecorder()
+    inputs = LabelInputs(split, teacher.folder, generated.folder / TEXTS_FILE, spec.teacher, spec.label)
+    return StageResult(folder, label(inputs, folder, recorder), recorder)
+
+
+@pytest.fixture(scope="session")
+def distilled(
+    new_folder: NewFolder, split: Split, spec: JobSpec, teacher: StageResult[TeacherMetrics], labelled: StageResult[LabelMetrics]
+) -> StageResult[DistilMetrics]:
+    folder, recorder = new_folder("distilled"), MemoryRecorder()
+    inputs = DistilInputs(split, teacher.folder, labelled.folder, spec.distil)
+    return StageResult(folder, distil(inputs, folder, recorder), recorder)
+
+
+@pytest.fixture(scope="session")
+def publish_inputs(
+    split: Split,
+    spec: JobSpec,
+    teacher: StageResult[TeacherMetrics],
+    generated: StageResult[GenerateMetrics],
+    distilled: StageResult[DistilMetrics],
+) -> PublishInputs:
+    return PublishInputs(
+        split=split,
+        holdout_source="split",
+        teacher=teacher.folder,
+        students=distilled.folder,
+        teacher_spec=spec.teacher,
+        spec=spec.publish,
+        generated=generated.metrics.verdicts,
+        lineage={"dataset": "abc"},
+    )
+
+
+@pytest.fixture(scope="session")
+def published(new_folder: NewFolder, publish_inputs: PublishInputs) -> StageResult[PublishMetrics]:
+    folder, recorder = new_folder("published"), MemoryRecorder()
+    return StageResult(folder, publish(publish_inputs, folder, recorder), recorder)
