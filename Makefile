@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test lint clean
+.PHONY: help install demo up test lint bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,9 @@ lint: install ## ruff, mypy and the import contracts
 
 test: lint ## lint, then all tests
 	$(BIN)/python -m pytest
+
+bench: install ## every student on the bundled example, beside teacher and baselines; writes benchmarks/results
+	$(BIN)/python -m benchmarks.students $(BENCH)
 
 clean: ## remove what install, tests and builds made; the service's data in .gendistil stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -94,8 +94,6 @@ def child_environment(data_dir: Path, redis_url: str) -> dict[str, str]:
     """What the worker and the API run in: this process's own environment, with the data folder and Redis settled."""
     # Celery would prefer these to the URL it is given.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CELERY_BROKER")}
-    # Torch's threads spin while they wait by default, which on cores that other programs use too made a training step several times slower.
-    kept.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return {**kept, "GENDISTIL_DATA_DIR": str(data_dir), "GENDISTIL_REDIS_URL": redis_url, "PYTHONUNBUFFERED": "1"}
 
 
@@ -161,7 +159,7 @@ def start_worker(logs: Path, env: dict[str, str]) -> Child:
 def start_api(host: str, port: int, logs: Path, env: dict[str, str]) -> Child:
     """uvicorn, as a process of its own, so that its memory holds the API alone."""
     command = [sys.executable, "-m", "uvicorn", "app.main:app", "--host", host, "--port", str(port), "--no-use-colors"]
-    # Open event streams would hold a graceful shutdown forever.
+    # A long answer would hold a graceful shutdown for as long as it takes.
     return Child("API", [*command, "--timeout-graceful-shutdown", "5"], fresh_log(logs / "api.log"), env)
 
 

@@ -14,7 +14,7 @@ from app.contracts.artefacts import ArtefactManifest, FileEntry, artefact_key, s
 from app.contracts.rows import parse_rows
 from app.contracts.spec import JobSpec
 from app.contracts.stages import GRAPH, Stage
-from app.storage import BlobStore, file_sha256
+from app.storage import BlobStore, TornArtefact, file_sha256
 from workers.models import ModelFolder, resolve_model
 from workers.pipeline.distil import DistilInputs, distil
 from workers.pipeline.finetune_generator import GeneratorInputs, finetune_generator
@@ -108,7 +108,11 @@ class StageExecution:
         return split_rows(rows, test, self.spec.split)
 
     def artefact(self, stage: Stage) -> Path:
-        return self.storage.fetch(self.context.done[stage])
+        """The folder of an earlier stage's artefact. Raises `TornArtefact` if it is not whole, or not there any more."""
+        try:
+            return self.storage.fetch(self.context.done[stage])
+        except FileNotFoundError as error:
+            raise TornArtefact(str(error)) from error
 
     def lineage(self) -> dict[str, Any]:
         dumped = self.spec.model_dump(mode="json")

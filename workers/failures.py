@@ -35,7 +35,9 @@ def classify(error: BaseException) -> Failure:
         case torch.OutOfMemoryError() | MemoryError():
             return Failure("out-of-memory", detail, "Lower the stage's batch_size or max_tokens, then submit again.")
         case TornArtefact():
-            return Failure("torn-artefact", detail, "Remove the artefact's folder from the store, then resume the job.")
+            return Failure(
+                "torn-artefact", detail, "Remove the artefact's folder from the store, then submit the job again: it is made anew."
+            )
         case OperationalError():
             return Failure("database-unavailable", "The database did not answer.", "Check the database, then resume the job.", retry=True)
         case OSError() if error.errno == errno.ENOSPC:

@@ -47,45 +47,40 @@ def run_stage_run(run_id: int) -> None:
         if run is None:
             return
         job, stage, attempt = run.job, Stage(run.stage), run.attempt
-        context = JobContext(
-            job_id=job.id,
-            dataset_hash=job.dataset.content_hash,
-            has_test=job.dataset.test_rows > 0,
-            spec=JobSpec.model_validate(job.spec),
-            done={
-                Stage(other.stage): other.artefact_key
-                for other in job.stages
-                if other.status == StageStatus.SUCCEEDED and other.artefact_key
-            },
-        )
-    logger.info("%s of %s: attempt %s", stage, context.job_id, attempt)
+        dataset, spec = job.dataset, job.spec
+        done = {
+            Stage(other.stage): other.artefact_key for other in job.stages if other.status == StageStatus.SUCCEEDED and other.artefact_key
+        }
+    logger.info("%s of %s: attempt %s", stage, job.id, attempt)
     try:
+        # Checked here, where a failure ends in the row: a spec written by another version may not be valid any more.
+        context = JobContext(job.id, dataset.content_hash, dataset.test_rows > 0, JobSpec.model_validate(spec), done)
         with DatabaseRecorder(context.job_id, run_id, attempt, stage, GRAPH[stage].unit, settings.worker) as recorder:
             outcome = StageExecution(stage, context, get_storage(), settings.data_dir.resolve()).run(recorder)
             recorder.write()
         _finish(run_id, attempt, stage, context, outcome)
     except (StageCancelled, JobStopped):
-        logger.info("%s of %s: cancelled", stage, context.job_id)
+        logger.info("%s of %s: cancelled", stage, job.id)
         with transaction() as session:
             cancel_running(session, run_id, attempt)
     except StageReleased:
-        logger.info("%s of %s: given back", stage, context.job_id)
+        logger.info("%s of %s: given back", stage, job.id)
         with transaction() as session:
             release_stage(session, run_id, attempt)
     # Whatever a stage raises must end in its row, or the job would wait for ever.
     except Exception as error:
         failure = classify(error)
-        logger.exception("%s of %s: %s", stage, context.job_id, failure.type)
+        logger.exception("%s of %s: %s", stage, job.id, failure.type)
         with transaction() as session:
             fail_stage(session, run_id, attempt, failure.as_error(), retry=failure.retry, max_attempts=settings.worker.max_attempts)
 
 
-def sweep_once() -> int:
-    """Takes stages from workers that died, and sends messages again that were lost."""
+def sweep_once(*, at_start: bool = False) -> int:
+    """Takes stages from workers that died, and sends messages again that were lost; `at_start` those of all stages that wait."""
     worker = get_settings().worker
     with transaction() as session:
         lost_after = timedelta(seconds=worker.lost_after_seconds)
-        return sweep(session, lost_after, lost_after, worker.max_attempts)
+        return sweep(session, lost_after, timedelta(0) if at_start else lost_after, worker.max_attempts)
 
 
 def _finish(run_id: int, attempt: int, stage: Stage, context: JobContext, outcome: Outcome) -> None:

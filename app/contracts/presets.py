@@ -15,13 +15,13 @@ PRESETS: dict[str, JobSpec] = {
     ),
     "thorough": JobSpec(
         teacher=TeacherSpec(epochs=20, patience=5, batch_size=32),
-        generator=GeneratorSpec(epochs=3, batch_size=16),
+        generator=GeneratorSpec(method="full", learning_rate=1e-4, epochs=3, batch_size=16),
         generate=GenerateSpec(texts=100_000, batch_size=512),
         distil=DistilSpec(epochs=40, batch_size=128),
     ),
     "paper": JobSpec(
         teacher=TeacherSpec(model="google-bert/bert-large-uncased", epochs=20, patience=5, learning_rate=2e-5, head_learning_rate=2e-5),
-        generator=GeneratorSpec(model="openai-community/gpt2", epochs=3, learning_rate=5e-5, conditioning="none"),
+        generator=GeneratorSpec(model="openai-community/gpt2", method="full", epochs=3, learning_rate=5e-5, conditioning="none"),
         generate=GenerateSpec(texts=100_000, batch_size=256, top_p=1.0, top_k=1000),
         distil=DistilSpec(student="bilstm", temperature=1.0, alpha=1.0, epochs=40),
     ),

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Precision = Literal["auto", "bf16", "fp32"]
+FinetuneMethod = Literal["lora", "full"]
 Conditioning = Literal["label", "none"]
 StudentKind = Literal["cnn", "bilstm", "bag"]
 
@@ -49,10 +50,11 @@ class GeneratorSpec(SpecPart):
     model: str = Field("embedded:smollm2-135m", min_length=1, max_length=400)
     conditioning: Conditioning = "label"
     epochs: int = Field(1, ge=1, le=100)
-    learning_rate: float = Field(1e-4, gt=0, le=1e-2)
+    learning_rate: float = Field(1e-3, gt=0, le=1e-2, description="`full` wants about 1e-4.")
     batch_size: int = Field(8, ge=1, le=1024)
     max_tokens: int = Field(160, ge=8, le=8192, description="Prompt and text together; longer rows are cut.")
-    frozen_layers: float = Field(0.0, ge=0, le=0.95, description="Share of the lower layers that is not trained.")
+    method: FinetuneMethod = Field("lora", description="`lora` trains low-rank adapters, `full` every weight.")
+    lora_rank: int = Field(16, ge=1, le=1024)
     weight_decay: float = Field(0.01, ge=0, le=1)
     precision: Precision = "auto"
     seed: int = Field(0, ge=0)
@@ -62,7 +64,7 @@ class GenerateSpec(SpecPart):
     """Nucleus sampling (Holtzman et al. 2020) of new, unlabelled texts."""
 
     texts: int = Field(3000, ge=0, le=1_000_000, description="Quota of kept texts.")
-    batch_size: int = Field(128, ge=1, le=4096)
+    batch_size: int = Field(256, ge=1, le=4096)
     temperature: float = Field(1.0, gt=0, le=5)
     top_p: float = Field(0.95, gt=0, le=1)
     top_k: int = Field(200, ge=1, le=1000, description="Nucleus is cut from this many best pieces; spares sorting the vocabulary.")
@@ -92,7 +94,6 @@ class DistilSpec(SpecPart):
     max_tokens: int = Field(128, ge=8, le=4096)
     dropout: float = Field(0.2, ge=0, le=0.9)
     word_dropout: float = Field(0.2, ge=0, le=0.9, description="Share of a text's pieces left out, anew in each pass.")
-    correction_rate: float = Field(0.1, ge=0, le=1, description="Learning rate of the pieces' own corrections, as a share of the other's.")
     seed: int = Field(0, ge=0)
 
 

@@ -28,7 +28,10 @@ def list_events(session: Session, job_id: str, *, after: int, limit: int) -> tup
 
 
 async def stream_events(job_id: str, after: int) -> AsyncIterator[bytes]:
-    """Server-Sent Events from the one after `after`, as they come; ends when the job has ended, or when the server stops (the reader comes again)."""
+    """Server-Sent Events from the one after `after`, as they come.
+
+    Ends when the job has ended, or when the server stops: the reader comes again.
+    """
     yield format_sse_event(retry=RETRY_MILLISECONDS)
     sent = time.monotonic()
     while True:

@@ -86,7 +86,6 @@ def finish_stage(
         return False
     job, run = held
     _end(run, StageStatus.SUCCEEDED)
-    run.progress_done = run.progress_total
     run.artefact_key, run.reused, run.metrics, run.error = artefact_key, reused, metrics, None
     job.warnings = [*job.warnings, *(warning for warning in dict.fromkeys(warnings) if warning not in job.warnings)]
     record_event(session, job.id, "stage_succeeded", f"{run.stage} {'reused' if reused else 'succeeded'}", stage=run.stage, reused=reused)

@@ -22,7 +22,12 @@ SIGNAL = {
     "exchange_rate": ["rate", "currency", "euro", "dollar", "convert", "market", "pound", "spread"],
     "pin_change": ["pin", "code", "digits", "change", "forgot", "secret", "keypad", "reset"],
 }
-FILLER = "please my the is for today new can help where when how still with soon after before again what now".split()
+# fmt: off
+FILLER = [
+    "please", "my", "the", "is", "for", "today", "new", "can", "help", "where",
+    "when", "how", "still", "with", "soon", "after", "before", "again", "what", "now",
+]
+# fmt: on
 LABELS = sorted(SIGNAL)
 END = "<|end|>"
 
@@ -66,7 +71,7 @@ def save_encoder(folder: Path, seed: int = 0, positions: int = 64) -> Path:
         initializer_range=0.2,
     )
     BertModel(config).save_pretrained(folder)
-    BertTokenizer(vocab=vocabulary, model_max_length=positions).save_pretrained(folder)
+    BertTokenizer(vocab=vocabulary).save_pretrained(folder)
     return folder
 
 
@@ -112,11 +117,11 @@ def save_gpt2(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def tiny_spec(teacher: Path, generator: Path, **overrides: dict[str, Any]) -> JobSpec:
+def tiny_spec(teacher: Path, generator: Path, /, **overrides: dict[str, Any]) -> JobSpec:
     """A whole job that takes seconds; `overrides` by part, as a caller would send them."""
     spec: dict[str, dict[str, Any]] = {
-        "teacher": {"model": str(teacher), "epochs": 6, "learning_rate": 2e-3, "head_learning_rate": 1e-2, "precision": "fp32"},
-        "generator": {"model": str(generator), "epochs": 10, "learning_rate": 1e-2, "precision": "fp32"},
+        "teacher": {"model": str(teacher), "epochs": 10, "learning_rate": 2e-3, "head_learning_rate": 1e-2, "precision": "fp32"},
+        "generator": {"model": str(generator), "epochs": 10, "learning_rate": 1e-2, "precision": "fp32", "method": "full"},
         "generate": {"texts": 40, "batch_size": 32, "max_new_tokens": 40, "max_attempts": 6.0, "near_duplicate": 0.9},
         "distil": {"epochs": 6, "min_steps": 60, "max_parameters": 100_000, "max_tokens": 32},
         "publish": {"bootstrap_samples": 200},

@@ -14,6 +14,7 @@ from app.contracts.spec import GeneratorSpec
 from workers.training.batching import length_sorted_batches, pad, shuffled_batches
 from workers.training.causal import load_generator, prompt_ids
 from workers.training.devices import autocast, pick_device, seed_everything, use_bf16
+from workers.training.lora import add_lora, merge_lora
 from workers.training.prompts import prompt
 from workers.training.recorder import Recorder
 from workers.training.schedule import warmup_cosine
@@ -45,9 +46,12 @@ def finetune_generator(inputs: GeneratorInputs, out: Path, recorder: Recorder) -
     spec, split = inputs.spec, inputs.split
     seed_everything(spec.seed)
     device = pick_device()
-    model, tokenizer = load_generator(inputs.model, torch.float32)
+    half = use_bf16(spec.precision, device)
+    # Weights that are not trained can lie in half precision; trained ones need fp32, or small updates are lost.
+    model, tokenizer = load_generator(inputs.model, torch.bfloat16 if half and spec.method == "lora" else torch.float32)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     torch.nn.Module.to(model, device)  # transformers' own override is not typed
-    _freeze_lower_layers(model, spec.frozen_layers)
+    adapted = add_lora(model, spec.lora_rank) if spec.method == "lora" else None
     train = [_example(tokenizer, row, spec) for row in split.train]
     validation = [_example(tokenizer, row, spec) for row in split.validation]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -76,11 +80,12 @@ def finetune_generator(inputs: GeneratorInputs, out: Path, recorder: Recorder) -
         recorder.event(
             "epoch", f"generator epoch {epoch}: validation perplexity {perplexity:.2f}", epoch=epoch, validation_perplexity=perplexity
         )
+    if adapted is not None:
+        model = merge_lora(adapted)
     # Sampling runs in bf16 where the hardware has it; storing that halves the artefact.
-    torch.nn.Module.to(model, torch.bfloat16 if use_bf16(spec.precision, device) else torch.float32)
+    torch.nn.Module.to(model, torch.bfloat16 if half else torch.float32)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
     return GeneratorMetrics(spec.epochs, perplexity, parameters, sum(parameter.numel() for parameter in trained))
 
 
@@ -121,15 +126,3 @@ def _perplexity(model: PreTrainedModel, examples: list[_Example], spec: Generato
             loss, count = _loss(model, [examples[index] for index in batch], device)
         total, tokens = total + float(loss), tokens + count
     return math.exp(min(total / max(1, tokens), 700.0))
-
-
-def _freeze_lower_layers(model: PreTrainedModel, share: float) -> None:
-    """Freezes the input embeddings and the lowest `share` of the layers: the backward pass then stops there."""
-    if share == 0:
-        return
-    layers = next((module for module in model.base_model.children() if isinstance(module, torch.nn.ModuleList)), None)
-    if layers is None:
-        raise ValueError(f"{type(model).__name__} has no list of layers to freeze; set spec.generator.frozen_layers to 0.")
-    model.get_input_embeddings().requires_grad_(False)
-    for layer in layers[: int(len(layers) * share)]:
-        layer.requires_grad_(False)

@@ -1,6 +1,7 @@
 """Stage 3: sample new texts from the generator until the quota of kept ones is reached."""
 
 import json
+import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,9 +54,10 @@ def generate(inputs: GenerateInputs, out: Path, recorder: Recorder) -> GenerateM
     if verdicts[Verdict.KEPT] < spec.texts:
         drawn = sum(verdicts.values())
         dropped = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common() if count and verdict != Verdict.KEPT)
+        few = ", ".join(f"{label} {count}" for label, count in sorted(kept.items(), key=lambda item: item[1])[:3])
         shortfall = (
-            f"{verdicts[Verdict.KEPT]} of {spec.texts} texts kept after {drawn} samples, the most that max_attempts allows ({dropped}). "
-            "Raise spec.generate.max_attempts or spec.generate.temperature, or ask for fewer texts."
+            f"{verdicts[Verdict.KEPT]} of {spec.texts} texts kept after {drawn} samples, the most that max_attempts allows ({dropped}; "
+            f"fewest kept: {few}). Raise spec.generate.max_attempts or spec.generate.temperature, or ask for fewer texts."
         )
     by_label = dict(kept) if inputs.generator_spec.conditioning == "label" else {}
     return GenerateMetrics(spec.texts, dict(verdicts), by_label, shortfall)
@@ -72,10 +74,10 @@ def _sample_all(inputs: GenerateInputs, file: TextIO, verdicts: Counter[str], ke
     prompts = {label: prompt_ids(tokenizer, prompt(label, conditioning)) for label in split.labels}
     judge = TextFilter([row.text for row in split.train + split.validation], spec.near_duplicate)
     nucleus = Nucleus(spec.temperature, spec.top_p, spec.top_k)
-    drawn, limit = 0, int(spec.texts * spec.max_attempts)
-    while verdicts[Verdict.KEPT] < spec.texts and drawn < limit:
-        size = min(spec.batch_size, limit - drawn)
-        labels = _neediest(kept, size)
+    drawn, asked = 0, Counter(dict.fromkeys(split.labels, 0))
+    limit = int(spec.texts * spec.max_attempts)
+    share = math.ceil(limit / len(split.labels))
+    while verdicts[Verdict.KEPT] < spec.texts and (labels := _neediest(kept, asked, share, min(spec.batch_size, limit - drawn))):
         samples = sample(
             model,
             [prompts[label] for label in labels],
@@ -85,7 +87,8 @@ def _sample_all(inputs: GenerateInputs, file: TextIO, verdicts: Counter[str], ke
             seed=spec.seed * 1_000_003 + drawn,
             check=recorder.check,
         )
-        drawn += size
+        drawn += len(labels)
+        asked.update(labels)
         for label, drawn_sample in zip(labels, samples, strict=True):
             if verdicts[Verdict.KEPT] == spec.texts:
                 break
@@ -93,18 +96,22 @@ def _sample_all(inputs: GenerateInputs, file: TextIO, verdicts: Counter[str], ke
             verdict = judge.judge(text, drawn_sample.ended)
             verdicts[verdict] += 1
             kept[label] += verdict == Verdict.KEPT
-            asked = None if conditioning == "none" else label
-            file.write(json.dumps({"text": text, "label": asked, "verdict": verdict}, ensure_ascii=False) + "\n")
+            wanted = None if conditioning == "none" else label
+            file.write(json.dumps({"text": text, "label": wanted, "verdict": verdict}, ensure_ascii=False) + "\n")
         recorder.progress(verdicts[Verdict.KEPT], spec.texts)
     recorder.event("sampled", f"{verdicts[Verdict.KEPT]} of {drawn} samples kept", drawn=drawn, verdicts=dict(verdicts))
 
 
-def _neediest(kept: Counter[str], size: int) -> list[str]:
-    """`size` labels, always the one with the fewest texts next, so that the kept texts come out balanced."""
-    counts = Counter(kept)
-    chosen = []
-    for _ in range(size):
-        label = min(counts, key=lambda name: (counts[name], name))
+def _neediest(kept: Counter[str], asked: Counter[str], share: int, size: int) -> list[str]:
+    """Up to `size` labels, always the one with the fewest texts next, so that the kept texts come out balanced.
+
+    A label is asked for at most `share` times: one whose samples are all dropped must not take the place of the others.
+    """
+    counts, left = Counter(kept), {label: share - asked[label] for label in kept}
+    chosen: list[str] = []
+    while len(chosen) < size and (open_labels := [label for label in counts if left[label] > 0]):
+        label = min(open_labels, key=lambda name: (counts[name], name))
         counts[label] += 1
+        left[label] -= 1
         chosen.append(label)
     return chosen

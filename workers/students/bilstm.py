@@ -24,7 +24,8 @@ class BilstmHead(nn.Module):
         reversed_vectors = vectors.gather(1, mirrored.expand_as(vectors))
         outside = (mask.unsqueeze(-1) - 1) * 1e4
         pooled = [(lstm(part)[0] + outside).amax(1) for lstm, part in ((self.forwards, vectors), (self.backwards, reversed_vectors))]
-        logits: Tensor = self.out(self.dropout(torch.cat(pooled, dim=-1)))
+        # A text without pieces has no position to pool from: zeros stand in.
+        logits: Tensor = self.out(self.dropout(torch.cat(pooled, dim=-1) * mask.amax(1, keepdim=True)))
         return logits
 
 

@@ -71,7 +71,7 @@ def train_student(
     student = Student(embedding, architecture.head(dimensions, classes, spec.dropout), vocabulary).to(device)
     passes = max(1, -(-spec.min_steps // (spec.epochs * -(-len(ids) // spec.batch_size))))
     steps = spec.epochs * passes * -(-len(ids) // spec.batch_size)
-    optimizer = torch.optim.AdamW(_groups(student, spec), weight_decay=0.01, fused=True)
+    optimizer = torch.optim.AdamW(student.parameters(), lr=spec.learning_rate, weight_decay=0.01, fused=True)
     schedule = warmup_cosine(optimizer, steps, 0.05)
     rng = random.Random(spec.seed)
     selection = OneStandardError(len(validation[0]))
@@ -115,15 +115,6 @@ def student_logits(student: Student, ids: list[list[int]], pad_id: int, batch_si
         out[batch] = logits
     assert out is not None, "no texts"
     return out
-
-
-def _groups(student: Student, spec: DistilSpec) -> list[dict[str, object]]:
-    shared = [parameter for name, parameter in student.named_parameters() if name != "embedding.correction"]
-    # The free corrections learn slower than what all pieces share, so that rare pieces keep to their teacher's vectors.
-    return [
-        {"params": shared, "lr": spec.learning_rate},
-        {"params": [student.get_parameter("embedding.correction")], "lr": spec.learning_rate},
-    ]
 
 
 def _loss(

@@ -39,10 +39,16 @@ class Teacher(nn.Module):
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """Raises `ValueError` for a tokenizer without a `tokenizers` backend: the student is served with that alone."""
+    """Its `model_max_length` is no more than the encoder has positions for.
+
+    Raises `ValueError` for a tokenizer without a `tokenizers` backend: the student is served with that alone.
+    """
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if not tokenizer.is_fast:
         raise ValueError(f"The tokenizer in {folder} has no tokenizer.json; choose an encoder with a fast tokenizer.")
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    positions = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
+    tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
     return tokenizer
 
 
@@ -65,8 +71,8 @@ def load_teacher(folder: Path) -> tuple[Teacher, PreTrainedTokenizerBase]:
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_tokens: int) -> list[list[int]]:
-    """Token ids with the special tokens, cut to `max_tokens`."""
-    ids: list[list[int]] = tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"]
+    """Token ids with the special tokens, cut to `max_tokens` and to what the encoder can read."""
+    ids: list[list[int]] = tokenizer(texts, truncation=True, max_length=min(max_tokens, tokenizer.model_max_length))["input_ids"]
     return ids
 
 

@@ -159,6 +159,9 @@ def test_json_of_another_shape() -> None:
     problem = refusal(lambda: parse('[{"text": "x", "label": "a"}, "y", null]', "rows.json"))
     assert kind_of(problem) == "broken-rows"
     assert [error.row for error in problem.errors] == [2, 3]
+    for content in ('{"rows": "x"}', '{"rows": {"text": "x"}}'):
+        problem = refusal(lambda content=content: parse(content, "rows.json"))
+        assert (problem.status, kind_of(problem)) == (422, "invalid-rows")
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,9 @@ def test_the_bundled_example(api: TestClient) -> None:
         response = api.post("/datasets", files={"file": rows, "test_file": test})
     assert response.status_code == 201
     body = response.json()
-    assert (body["rows"], body["test_rows"], body["warnings"]) == (600, 400, [])
+    assert (body["rows"], body["test_rows"], body["warnings"]) == (300, 400, [])
     assert len(body["labels"]) == 10
-    assert set(body["labels"].values()) == {60}
+    assert set(body["labels"].values()) == {30}
     assert response.headers["Location"] == f"/datasets/{body['id']}"
     assert api.get(response.headers["Location"]).json() == body
 

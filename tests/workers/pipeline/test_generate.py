@@ -1,0 +1,106 @@
+"""Stage 3: the quota, the verdicts and the balance."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.contracts.spec import GenerateSpec, JobSpec
+from tests.workers.conftest import MemoryRecorder, StageResult
+from workers.pipeline.finetune_generator import GeneratorInputs, GeneratorMetrics, finetune_generator
+from workers.pipeline.generate import TEXTS_FILE, GenerateInputs, GenerateMetrics, generate
+from workers.training.filters import Verdict
+from workers.training.recorder import StageStopped
+from workers.training.split import Split
+
+
+def samples_in(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / TEXTS_FILE).read_text(encoding="utf-8").split("\n") if line]
+
+
+def test_the_quota_of_kept_texts_is_reached_exactly(generated: StageResult[GenerateMetrics], spec: JobSpec) -> None:
+    assert generated.metrics.quota == spec.generate.texts
+    assert generated.metrics.verdicts["kept"] == spec.generate.texts
+    assert generated.metrics.shortfall is None
+    assert generated.recorder.steps[-1] == (spec.generate.texts, spec.generate.texts)
+
+
+def test_the_counts_are_those_of_the_file(generated: StageResult[GenerateMetrics]) -> None:
+    samples = samples_in(generated.folder)
+    counted = Counter(sample["verdict"] for sample in samples)
+    assert {verdict: counted[verdict] for verdict in Verdict} == generated.metrics.verdicts
+    kept = Counter(sample["label"] for sample in samples if sample["verdict"] == "kept")
+    assert kept == generated.metrics.kept_by_label
+
+
+def test_kept_texts_are_new_distinct_and_balanced(generated: StageResult[GenerateMetrics], split: Split) -> None:
+    kept = [sample["text"] for sample in samples_in(generated.folder) if sample["verdict"] == "kept"]
+    assert len({text.casefold() for text in kept}) == len(kept)
+    assert not set(kept) & {row.text for row in split.train + split.validation}
+    assert all(text == text.strip() and "<|end|>" not in text and "Topic:" not in text for text in kept)
+    counts = generated.metrics.kept_by_label.values()
+    assert set(generated.metrics.kept_by_label) == set(split.labels)
+    assert max(counts) - min(counts) <= 4  # the last batch may end at the quota
+
+
+def run(split: Split, generator: Path, spec: JobSpec, out: Path, **changes: Any) -> GenerateMetrics:
+    out.mkdir(exist_ok=True)
+    inputs = GenerateInputs(split, generator, spec.generator, spec.generate.model_copy(update=changes))
+    return generate(inputs, out, MemoryRecorder())
+
+
+def test_a_seed_repeats_its_texts(split: Split, generator: StageResult[GeneratorMetrics], spec: JobSpec, tmp_path: Path) -> None:
+    for name, seed in (("first", 5), ("again", 5), ("other", 6)):
+        run(split, generator.folder, spec, tmp_path / name, seed=seed, texts=20)
+    assert samples_in(tmp_path / "first") == samples_in(tmp_path / "again")
+    assert samples_in(tmp_path / "first") != samples_in(tmp_path / "other")
+
+
+def test_batches_draw_different_texts(split: Split, generator: StageResult[GeneratorMetrics], spec: JobSpec, tmp_path: Path) -> None:
+    run(split, generator.folder, spec, tmp_path, texts=24, batch_size=6)
+    samples = [sample["text"] for sample in samples_in(tmp_path)]
+    assert len(set(samples)) > 0.8 * len(samples)
+
+
+def test_a_missed_quota_says_why(split: Split, generator: StageResult[GeneratorMetrics], spec: JobSpec, tmp_path: Path) -> None:
+    """Only the best piece at each step: every label has one text."""
+    metrics = run(split, generator.folder, spec, tmp_path, texts=20, top_k=1, max_attempts=2.0)
+    assert sum(metrics.verdicts.values()) == 40 == len(samples_in(tmp_path))
+    assert metrics.verdicts["kept"] <= 3
+    assert metrics.shortfall is not None
+    assert metrics.shortfall.startswith(f"{metrics.verdicts['kept']} of 20 texts kept after 40 samples")
+    for verdict, count in metrics.verdicts.items():
+        assert (f"{count} {verdict}" in metrics.shortfall) == (count > 0 and verdict != "kept")
+    assert "Raise spec.generate.max_attempts" in metrics.shortfall
+
+
+def test_texts_that_never_end_are_runaway(split: Split, generator: StageResult[GeneratorMetrics], spec: JobSpec, tmp_path: Path) -> None:
+    metrics = run(split, generator.folder, spec, tmp_path, texts=8, max_new_tokens=4, max_attempts=1.0, top_p=0.5)
+    assert metrics.verdicts["runaway"] > 4
+
+
+def test_no_texts_needs_no_generator(split: Split, spec: JobSpec, tmp_path: Path) -> None:
+    metrics = run(split, tmp_path / "nowhere", spec, tmp_path, texts=0)
+    assert metrics.verdicts == dict.fromkeys(Verdict, 0)
+    assert metrics.kept_by_label == dict.fromkeys(split.labels, 0)
+    assert metrics.shortfall is None
+    assert samples_in(tmp_path) == []
+
+
+def test_without_conditioning_no_label_was_asked_for(split: Split, spec: JobSpec, generator_model: Path, tmp_path: Path) -> None:
+    free = spec.generator.model_copy(update={"conditioning": "none"})
+    finetune_generator(GeneratorInputs(split, generator_model, free), tmp_path / "generator", MemoryRecorder())
+    few = GenerateSpec(texts=10, max_new_tokens=40, near_duplicate=0.9, max_attempts=10)
+    metrics = generate(GenerateInputs(split, tmp_path / "generator", free, few), tmp_path, MemoryRecorder())
+    assert metrics.verdicts["kept"] == 10
+    assert {sample["label"] for sample in samples_in(tmp_path)} == {None}
+
+
+def test_it_stops_while_it_samples(split: Split, generator: StageResult[GeneratorMetrics], spec: JobSpec, tmp_path: Path) -> None:
+    inputs = GenerateInputs(split, generator.folder, spec.generator, spec.generate)
+    recorder = MemoryRecorder(stop=StageStopped(), stop_after=2)
+    with pytest.raises(StageStopped):
+        generate(inputs, tmp_path, recorder)
+    assert recorder.steps == []

@@ -1,0 +1,124 @@
+"""Stage 6: the report, the files that ship, and the proof."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from app.contracts.report import Report
+from app.contracts.spec import PublishSpec
+from app.contracts.students import ONNX_FILE, REPORT_FILE, STUDENT_MANIFEST_FILE, TOKENIZER_FILE, StudentManifest
+from tests.workers.conftest import MemoryRecorder, StageResult
+from tests.workers.pipeline.test_finetune_teacher import logits_of
+from workers.pipeline import publish as stage
+from workers.pipeline.distil import DistilMetrics
+from workers.pipeline.publish import PublishInputs, PublishMetrics, publish
+from workers.training.onnx_export import ParityError
+from workers.training.split import Split
+
+
+@pytest.fixture
+def report(published: StageResult[PublishMetrics]) -> Report:
+    return Report.model_validate_json((published.folder / REPORT_FILE).read_bytes())
+
+
+def test_only_what_is_needed_ships(published: StageResult[PublishMetrics]) -> None:
+    names = {file.name for file in published.folder.iterdir()}
+    assert names == {ONNX_FILE, TOKENIZER_FILE, STUDENT_MANIFEST_FILE, REPORT_FILE}
+
+
+def test_the_manifest_is_what_serving_relies_on(published: StageResult[PublishMetrics], split: Split) -> None:
+    manifest = StudentManifest.model_validate_json((published.folder / STUDENT_MANIFEST_FILE).read_bytes())
+    size = sum((published.folder / name).stat().st_size for name in (ONNX_FILE, TOKENIZER_FILE))
+    assert manifest.labels == split.labels
+    assert (manifest.kind, manifest.max_tokens, manifest.pad_id) == ("cnn", 32, 0)
+    assert manifest.bytes == published.metrics.bytes == size
+    assert manifest.parity == {"max_abs_logit_difference": published.metrics.max_abs_logit_difference, "rows": len(split.holdout)}
+    assert 0 <= published.metrics.max_abs_logit_difference < 1e-4
+    assert manifest.metrics["accuracy"] == published.metrics.accuracy
+    assert manifest.lineage == {"dataset": "abc"}
+
+
+def test_five_classifiers_are_scored_on_the_same_rows(report: Report, split: Split) -> None:
+    assert [entry.name for entry in report.entries] == ["teacher", "student", "seed_only", "no_generation", "tfidf"]
+    assert report.labels == split.labels
+    assert report.holdout_rows == len(split.holdout)
+    assert report.holdout_source == "split"
+    truth = np.bincount(split.targets(split.holdout), minlength=3)
+    for entry in report.entries:
+        matrix = np.array(entry.confusion_matrix)
+        assert matrix.sum(1).tolist() == truth.tolist()
+        assert entry.accuracy.value == pytest.approx(np.trace(matrix) / matrix.sum())
+        assert entry.macro_f1.value == pytest.approx(np.mean(list(entry.per_class_f1.values())))
+        assert set(entry.per_class_f1) == set(split.labels)
+        for interval in (entry.accuracy, entry.macro_f1):
+            assert 0 <= interval.low <= interval.value <= interval.high <= 1
+        assert 0 <= entry.agreement <= 1
+        assert entry.parameters > 0
+        assert entry.bytes > 0
+        assert 0 < entry.latency_ms < 10_000
+
+
+def test_the_entries_are_the_artefacts_own(
+    report: Report, published: StageResult[PublishMetrics], publish_inputs: PublishInputs, split: Split
+) -> None:
+    entries = {entry.name: entry for entry in report.entries}
+    answers = logits_of(publish_inputs.teacher, [row.text for row in split.holdout]).argmax(-1)
+    assert entries["teacher"].accuracy.value == pytest.approx((answers == torch.tensor(split.targets(split.holdout))).float().mean().item())
+    assert entries["teacher"].agreement == 1
+    assert entries["student"].bytes == published.metrics.bytes
+    assert entries["student"].agreement == published.metrics.agreement
+    assert entries["student"].parameters == published.metrics.parameters
+    assert entries["teacher"].accuracy.value == published.metrics.teacher_accuracy
+    gain = entries["student"].accuracy.value - entries["no_generation"].accuracy.value
+    assert report.generation_gain.value == pytest.approx(gain)
+    assert report.generation_gain.low <= report.generation_gain.value <= report.generation_gain.high
+
+
+def test_the_report_says_in_a_line_what_generation_did(report: Report, publish_inputs: PublishInputs) -> None:
+    assert report.generated == publish_inputs.generated
+    assert "\n" not in report.verdict
+    assert f"{publish_inputs.generated['kept']} generated texts" in report.verdict
+    assert f"{100 * report.generation_gain.value:+.1f} points" in report.verdict
+
+
+@pytest.mark.parametrize(
+    ("interval", "kept", "start"),
+    [
+        ((0.02, 0.01, 0.03), 40, "Generation helped: 40 generated texts changed the student by +2.0 points"),
+        ((-0.02, -0.03, -0.01), 40, "Generation hurt: 40"),
+        ((0.02, -0.01, 0.05), 40, "Not decided on this holdout: 40"),
+        ((0.0, 0.0, 0.0), 40, "Not decided"),
+        ((0.0, 0.0, 0.0), 0, "No generated texts were used."),
+    ],
+)
+def test_the_verdict_follows_the_interval(interval: tuple[float, float, float], kept: int, start: str) -> None:
+    assert stage._verdict(*interval, kept).startswith(start)
+
+
+def test_progress_ends_with_the_rows(published: StageResult[PublishMetrics], split: Split) -> None:
+    steps = [done for done, _ in published.recorder.steps]
+    assert steps == sorted(steps)
+    assert published.recorder.steps[-1] == (len(split.holdout), len(split.holdout))
+
+
+def test_a_student_whose_export_differs_is_not_published(
+    publish_inputs: PublishInputs, distilled: StageResult[DistilMetrics], tmp_path: Path
+) -> None:
+    """Logits of thousands: in single precision, onnxruntime and torch then differ by more than is allowed."""
+    students = tmp_path / "students"
+    shutil.copytree(distilled.folder, students)
+    weights = load_file(students / "student.safetensors")
+    save_file(
+        {name: tensor * 1e5 if name == "head.out.weight" else tensor for name, tensor in weights.items()}, students / "student.safetensors"
+    )
+    out = tmp_path / "out"
+    out.mkdir()
+    strict = replace(publish_inputs, students=students, spec=PublishSpec(parity_tolerance=1e-3, bootstrap_samples=100))
+    with pytest.raises(ParityError, match="not published"):
+        publish(strict, out, MemoryRecorder())
+    assert not (out / STUDENT_MANIFEST_FILE).exists()

@@ -1,0 +1,46 @@
+"""What a caller is told of each failure, and what is tried again."""
+
+import errno
+
+import pytest
+import torch
+from sqlalchemy.exc import OperationalError
+
+from app.storage import TornArtefact
+from workers.failures import classify
+from workers.models import ModelUnavailable
+from workers.training.onnx_export import ParityError
+
+FAILURES = [
+    (ModelUnavailable("no model"), "model-unavailable", False),
+    (ParityError("differs"), "parity", False),
+    (FloatingPointError("nan"), "diverged", False),
+    (torch.OutOfMemoryError("CUDA out of memory"), "out-of-memory", False),
+    (MemoryError(), "out-of-memory", False),
+    (TornArtefact("torn"), "torn-artefact", False),
+    (OperationalError("SELECT secret", {}, Exception("password=hunter2")), "database-unavailable", True),
+    (OSError(errno.ENOSPC, "No space left on device"), "disk-full", False),
+    (PermissionError(errno.EACCES, "Permission denied"), "storage-unavailable", True),
+    (ConnectionResetError("reset"), "storage-unavailable", True),
+    (ValueError("raise spec.distil.max_parameters"), "invalid-spec", False),
+    (KeyError("label"), "internal-error", False),
+    (RuntimeError("odd"), "internal-error", False),
+]
+
+
+@pytest.mark.parametrize(("error", "kind", "retry"), FAILURES, ids=lambda value: value if isinstance(value, str) else type(value).__name__)
+def test_each_failure_has_a_type_a_detail_and_a_remedy(error: Exception, kind: str, retry: bool) -> None:
+    failure = classify(error)
+    assert (failure.type, failure.retry) == (kind, retry)
+    assert failure.detail
+    assert failure.remedy.endswith(".")
+    assert failure.as_error() == {"type": kind, "detail": failure.detail, "remedy": failure.remedy}
+
+
+def test_a_databases_own_words_are_not_passed_on() -> None:
+    assert "hunter2" not in classify(FAILURES[6][0]).detail
+
+
+def test_an_error_without_words_is_named() -> None:
+    assert classify(MemoryError()).detail == "MemoryError"
+    assert classify(KeyError("label")).detail == "KeyError: 'label'"
