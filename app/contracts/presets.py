@@ -23,7 +23,7 @@ PRESETS: dict[str, JobSpec] = {
         teacher=TeacherSpec(model="google-bert/bert-large-uncased", epochs=20, patience=5, learning_rate=2e-5, head_learning_rate=2e-5),
         generator=GeneratorSpec(model="openai-community/gpt2", method="full", epochs=3, learning_rate=5e-5, conditioning="none"),
         generate=GenerateSpec(texts=100_000, batch_size=256, top_p=1.0, top_k=1000),
-        distil=DistilSpec(student="bilstm", temperature=1.0, alpha=1.0, epochs=40),
+        distil=DistilSpec(student="bilstm", temperature=1.0, alpha=1.0, seed_repeats=1, epochs=40),
     ),
 }
 

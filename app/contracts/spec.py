@@ -63,7 +63,7 @@ class GeneratorSpec(SpecPart):
 class GenerateSpec(SpecPart):
     """Nucleus sampling (Holtzman et al. 2020) of new, unlabelled texts."""
 
-    texts: int = Field(3000, ge=0, le=1_000_000, description="Quota of kept texts.")
+    texts: int = Field(2500, ge=0, le=1_000_000, description="Quota of kept texts.")
     batch_size: int = Field(256, ge=1, le=4096)
     temperature: float = Field(1.0, gt=0, le=5)
     top_p: float = Field(0.95, gt=0, le=1)
@@ -86,7 +86,8 @@ class DistilSpec(SpecPart):
     student: StudentKind = "cnn"
     max_parameters: int = Field(1_120_000, ge=100_000, le=1_120_000)
     temperature: float = Field(2.0, gt=0, le=50)
-    alpha: float = Field(0.9, ge=0, le=1)
+    alpha: float = Field(0.5, ge=0, le=1)
+    seed_repeats: int = Field(4, ge=1, le=100, description="How often a pass over the transfer set holds each seed row.")
     epochs: int = Field(20, ge=1, le=1000)
     min_steps: int = Field(600, ge=1, le=1_000_000, description="Small transfer sets are repeated up to this many steps.")
     learning_rate: float = Field(3e-3, gt=0, le=1)

@@ -57,8 +57,10 @@ def distil(inputs: DistilInputs, out: Path, recorder: Recorder) -> DistilMetrics
     vocabulary = choose_vocabulary(len(slow), pad_id, unknown_id, ids["train"] + ids["generated"], spec.max_parameters)
     base = piece_vectors(teacher, slow, vocabulary.pieces, device, recorder.check).to(device)
     del teacher
+    # Only the seed rows have labels that are not the teacher's; among thousands of generated texts they would hardly count.
+    repeats = spec.seed_repeats
     transfers = {
-        "student": ((ids["train"] + ids["generated"], parts["train"] + parts["generated"]), spec),
+        "student": ((ids["train"] * repeats + ids["generated"], parts["train"].repeat(repeats) + parts["generated"]), spec),
         "no_generation": ((ids["train"], parts["train"]), spec),
         "seed_only": ((ids["train"], parts["train"]), spec.model_copy(update={"alpha": 0.0})),
     }

@@ -20,6 +20,9 @@ class TransferPart:
     logits: Tensor
     hard: Tensor
 
+    def repeat(self, times: int) -> "TransferPart":
+        return TransferPart(self.texts * times, self.logits.repeat(times, 1), self.hard.repeat(times))
+
     def __add__(self, other: "TransferPart") -> "TransferPart":
         return TransferPart(self.texts + other.texts, torch.cat([self.logits, other.logits]), torch.cat([self.hard, other.hard]))
 
