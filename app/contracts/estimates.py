@@ -13,21 +13,21 @@ from app.contracts.stages import GRAPH, Stage, StageStatus
 
 # Seconds, as measured on two CPU cores with AVX-512. A token costs in proportion to the model's parameters.
 CHARS_PER_TOKEN = 4.5
-TEACHER_TRAIN = 1.0e-3 / 22.7e6  # a token and parameter, forward and backward
-TEACHER_FORWARD = 0.35e-3 / 22.7e6
-GENERATOR_TRAIN = 7.0e-3 / 134.5e6
-GENERATOR_SAMPLE = 4.0e-3 / 134.5e6  # a token kept; those of dropped texts and of padding are in it
-STUDENT_TRAIN: dict[StudentKind, float] = {"cnn": 1.2e-5, "bilstm": 5.0e-5, "bag": 0.6e-5}  # a token
+TEACHER_TRAIN = 0.6e-3 / 22.7e6  # a token and parameter, forward and backward
+TEACHER_FORWARD = 0.28e-3 / 22.7e6
+GENERATOR_TRAIN = 5.5e-3 / 134.5e6
+GENERATOR_SAMPLE = 3.0e-3 / 134.5e6  # a token kept; those of dropped texts and of padding are in it
+STUDENT_TRAIN: dict[StudentKind, float] = {"cnn": 0.5e-5, "bilstm": 1.0e-5, "bag": 0.3e-5}  # a token
 FIXED: dict[Stage, float] = {
     Stage.FINETUNE_TEACHER: 4.0,  # loading, and evaluating
     Stage.FINETUNE_GENERATOR: 6.0,
     Stage.GENERATE: 4.0,
     Stage.LABEL: 3.0,
-    Stage.DISTIL: 20.0,  # the vectors of the whole vocabulary, from the teacher
-    Stage.PUBLISH: 15.0,
+    Stage.DISTIL: 15.0,  # the vectors of the whole vocabulary, from the teacher
+    Stage.PUBLISH: 5.0,
 }
 UNKNOWN_PARAMETERS = {"teacher": 110e6, "generator": 124e6}  # of a local folder or a hub id: BERT-base, GPT-2
-SEED_ONLY_RUNS = 2  # publish trains two baselines on the seed rows
+SEED_ONLY_RUNS = 2  # distil trains two baselines on the seed rows
 EARLIEST_PROGRESS = 0.2  # a first stage is a yardstick for the rest once so much of it is done
 
 
@@ -67,8 +67,9 @@ def prior_seconds(spec: JobSpec, data: DataFigures) -> dict[Stage, float]:
         Stage.FINETUNE_GENERATOR: spec.generator.epochs * train_rows * generator_tokens * GENERATOR_TRAIN * generator,
         Stage.GENERATE: spec.generate.texts * min(tokens, spec.generate.max_new_tokens) * GENERATOR_SAMPLE * generator,
         Stage.LABEL: transfer * reading,
-        Stage.DISTIL: _student_seconds(spec, transfer, student_tokens),
-        Stage.PUBLISH: SEED_ONLY_RUNS * _student_seconds(spec, seed_rows, student_tokens) + holdout * reading,
+        Stage.DISTIL: _student_seconds(spec, spec.generate.texts + train_rows * spec.distil.seed_repeats, student_tokens)
+        + SEED_ONLY_RUNS * _student_seconds(spec, train_rows, student_tokens),
+        Stage.PUBLISH: holdout * reading,
     }
     return {stage: FIXED[stage] + work[stage] for stage in GRAPH}
 
