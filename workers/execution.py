@@ -140,6 +140,7 @@ def _publish(run: StageExecution, out: Path, recorder: Recorder) -> Any:
         teacher_spec=run.spec.teacher,
         spec=run.spec.publish,
         generated=generated.metrics["verdicts"] if generated else {},
+        warnings=generated.warnings if generated else [],
         lineage=run.lineage(),
     )
     return publish(inputs, out, recorder)

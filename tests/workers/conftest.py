@@ -140,6 +140,7 @@ def publish_inputs(
         teacher_spec=spec.teacher,
         spec=spec.publish,
         generated=generated.metrics.verdicts,
+        warnings=["a quota was missed"],
         lineage={"dataset": "abc"},
     )
 

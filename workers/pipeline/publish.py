@@ -34,7 +34,7 @@ _RUNS = {
 
 @dataclass(frozen=True)
 class PublishInputs:
-    """`generated`: samples by verdict. `lineage`: hashes, versions and seeds for the manifest."""
+    """`generated`: samples by verdict. `warnings` of the stages before. `lineage`: hashes, versions and seeds for the manifest."""
 
     split: Split
     holdout_source: str
@@ -43,6 +43,7 @@ class PublishInputs:
     teacher_spec: TeacherSpec
     spec: PublishSpec
     generated: dict[str, int]
+    warnings: list[str]
     lineage: dict[str, Any]
 
 
@@ -98,6 +99,7 @@ def publish(inputs: PublishInputs, out: Path, recorder: Recorder) -> PublishMetr
         generated=inputs.generated,
         generation_gain=gain,
         verdict=_verdict(gain.value, gain.low, gain.high, kept),
+        warnings=inputs.warnings,
     )
     scores = {entry.name: entry for entry in entries}
     size = (out / ONNX_FILE).stat().st_size + (out / TOKENIZER_FILE).stat().st_size

@@ -80,6 +80,7 @@ def test_the_entries_are_the_artefacts_own(
 
 
 def test_the_report_says_in_a_line_what_generation_did(report: Report, publish_inputs: PublishInputs) -> None:
+    assert report.warnings == ["a quota was missed"]
     assert report.generated == publish_inputs.generated
     assert "\n" not in report.verdict
     assert f"{publish_inputs.generated['kept']} generated texts" in report.verdict
