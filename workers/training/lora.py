@@ -8,8 +8,8 @@ from transformers import PreTrainedModel
 def add_lora(model: PreTrainedModel, rank: int) -> PeftModel:
     """Freezes `model` and puts adapters on all its linear layers, in fp32 whatever the model's own precision.
 
-    Training then updates a thirtieth of the weights: on a CPU, where writing the optimizer's state for every weight takes longer than a
-    small batch, a step is several times faster, and a third of the memory will do.
+    Training then updates a thirtieth of the weights, and neither gradients nor optimizer state are kept for the others; docs/recipe.md has
+    what that saves on a CPU.
     """
     adapted = get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"))
     for parameter in adapted.parameters():

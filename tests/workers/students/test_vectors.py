@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.workers.conftest import MemoryRecorder
@@ -30,7 +31,7 @@ def test_each_piece_alone_through_the_teacher_reduced_by_pca(teacher_model: Path
     assert torch.allclose(given / given[0], wanted / wanted[0], atol=1e-3)
 
 
-def test_the_batch_size_changes_nothing(teacher_model: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_the_batch_size_changes_nothing(teacher_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     teacher, tokenizer = new_teacher(teacher_model, 3), load_tokenizer(teacher_model)
     pieces = list(range(0, 227, 2))
     whole = piece_vectors(teacher, tokenizer, pieces, torch.device("cpu"), lambda: None)

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
-from app.contracts.spec import DistilSpec
+from app.contracts.spec import DistilSpec, StudentKind
 from workers.students.registry import ARCHITECTURES
 from workers.students.vocabulary import Vocabulary
 from workers.training.distillation import EpochLosses, Fit, student_ids, student_logits, train_student
@@ -30,9 +30,9 @@ def part_of(count: int, seed: int) -> tuple[list[list[int]], TransferPart]:
     return torch.cat([common, telling], 1).tolist(), TransferPart([""] * count, logits, hard)
 
 
-def fit(spec: DistilSpec, kind: str = "bag", losses: list[EpochLosses] | None = None, base: torch.Tensor = BASE) -> Fit:
+def fit(spec: DistilSpec, kind: StudentKind = "bag", losses: list[EpochLosses] | None = None, base: torch.Tensor = BASE) -> Fit:
     report = losses.append if losses is not None else lambda _: None
-    architecture = ARCHITECTURES[kind]  # type: ignore[index]
+    architecture = ARCHITECTURES[kind]
     return train_student(architecture, VOCABULARY, base, part_of(60, 0), part_of(30, 1), spec, CPU, report, lambda: None)
 
 
@@ -59,8 +59,9 @@ def test_a_seed_repeats_its_student() -> None:
 def test_a_small_set_is_repeated_to_the_least_number_of_steps() -> None:
     steps: Counter[str] = Counter()
     spec = DistilSpec(epochs=3, min_steps=50, batch_size=16)
-    check = lambda: steps.update(["step"])  # noqa: E731
-    train_student(ARCHITECTURES["bag"], VOCABULARY, BASE, part_of(60, 0), part_of(30, 1), spec, CPU, lambda _: None, check)
+    train_student(
+        ARCHITECTURES["bag"], VOCABULARY, BASE, part_of(60, 0), part_of(30, 1), spec, CPU, lambda _: None, lambda: steps.update(["step"])
+    )
     assert 50 <= steps["step"] < 50 + 3 * 4
 
 
