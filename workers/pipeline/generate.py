@@ -1,7 +1,6 @@
 """Stage 3: sample new texts from the generator until the quota of kept ones is reached."""
 
 import json
-import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,13 @@ import torch
 from app.contracts.spec import GenerateSpec, GeneratorSpec
 from workers.training.causal import load_generator, prompt_ids
 from workers.training.devices import pick_device, use_bf16
+from workers.training.draws import Draws
 from workers.training.filters import TextFilter, Verdict
+from workers.training.nucleus import Nucleus
 from workers.training.prompts import prompt
+from workers.training.quota import Quota
 from workers.training.recorder import Recorder
-from workers.training.sampling import Nucleus, sample
+from workers.training.sampling import in_order, sample_stream
 from workers.training.split import Split
 
 TEXTS_FILE = "texts.jsonl"
@@ -74,44 +76,27 @@ def _sample_all(inputs: GenerateInputs, file: TextIO, verdicts: Counter[str], ke
     prompts = {label: prompt_ids(tokenizer, prompt(label, conditioning)) for label in split.labels}
     judge = TextFilter([row.text for row in split.train + split.validation], spec.near_duplicate)
     nucleus = Nucleus(spec.temperature, spec.top_p, spec.top_k)
-    drawn, asked = 0, Counter(dict.fromkeys(split.labels, 0))
-    limit = int(spec.texts * spec.max_attempts)
-    share = math.ceil(limit / len(split.labels))
-    while verdicts[Verdict.KEPT] < spec.texts and (labels := _neediest(kept, asked, share, min(spec.batch_size, limit - drawn))):
-        samples = sample(
-            model,
-            [prompts[label] for label in labels],
-            nucleus,
-            spec.max_new_tokens,
-            tokenizer.eos_token_id,
-            seed=spec.seed * 1_000_003 + drawn,
-            check=recorder.check,
-        )
-        drawn += len(labels)
-        asked.update(labels)
-        for label, drawn_sample in zip(labels, samples, strict=True):
-            if verdicts[Verdict.KEPT] == spec.texts:
-                break
-            text = str(tokenizer.decode(drawn_sample.ids, skip_special_tokens=True)).strip()
-            verdict = judge.judge(text, drawn_sample.ended)
-            verdicts[verdict] += 1
-            kept[label] += verdict == Verdict.KEPT
-            wanted = None if conditioning == "none" else label
-            file.write(json.dumps({"text": text, "label": wanted, "verdict": verdict}, ensure_ascii=False) + "\n")
+    quota = Quota(split.labels, spec.texts, int(spec.texts * spec.max_attempts))
+    asked: list[str] = []
+
+    def next_prompt() -> list[int] | None:
+        if (label := quota.next_label()) is None:
+            return None
+        asked.append(label)
+        return prompts[label]
+
+    draws = Draws(nucleus, spec.max_new_tokens, tokenizer.eos_token_id, spec.seed)
+    # In the order they were asked for: the first to end are the shortest, and must not fill the quota.
+    for number, sample in in_order(sample_stream(model, next_prompt, spec.batch_size, draws, recorder.check)):
+        label = asked[number]
+        text = str(tokenizer.decode(sample.ids, skip_special_tokens=True)).strip()
+        verdict = judge.judge(text, sample.ended)
+        verdicts[verdict] += 1
+        quota.note(label, verdict == Verdict.KEPT)
+        wanted = None if conditioning == "none" else label
+        file.write(json.dumps({"text": text, "label": wanted, "verdict": verdict}, ensure_ascii=False) + "\n")
         recorder.progress(verdicts[Verdict.KEPT], spec.texts)
-    recorder.event("sampled", f"{verdicts[Verdict.KEPT]} of {drawn} samples kept", drawn=drawn, verdicts=dict(verdicts))
-
-
-def _neediest(kept: Counter[str], asked: Counter[str], share: int, size: int) -> list[str]:
-    """Up to `size` labels, always the one with the fewest texts next, so that the kept texts come out balanced.
-
-    A label is asked for at most `share` times: one whose samples are all dropped must not take the place of the others.
-    """
-    counts, left = Counter(kept), {label: share - asked[label] for label in kept}
-    chosen: list[str] = []
-    while len(chosen) < size and (open_labels := [label for label in counts if left[label] > 0]):
-        label = min(open_labels, key=lambda name: (counts[name], name))
-        counts[label] += 1
-        left[label] -= 1
-        chosen.append(label)
-    return chosen
+        if quota.reached:
+            break
+    kept.update(quota.kept)
+    recorder.event("sampled", f"{quota.kept.total()} of {quota.judged} samples kept", drawn=quota.judged, verdicts=dict(verdicts))

@@ -64,6 +64,17 @@ def test_batches_draw_different_texts(split: Split, generator: StageResult[Gener
     assert len(set(samples)) > 0.8 * len(samples)
 
 
+def test_a_smaller_quota_is_the_beginning_of_a_larger_one(
+    split: Split, generator: StageResult[GeneratorMetrics], spec: JobSpec, tmp_path: Path
+) -> None:
+    """Else the quota would be filled by whichever texts end first, the short ones."""
+    for name, texts in (("small", 20), ("large", 60)):
+        run(split, generator.folder, spec, tmp_path / name, texts=texts, batch_size=16)
+    small, large = samples_in(tmp_path / "small"), samples_in(tmp_path / "large")
+    assert len(small) < len(large)
+    assert small == large[: len(small)]
+
+
 def test_a_missed_quota_says_why(split: Split, generator: StageResult[GeneratorMetrics], spec: JobSpec, tmp_path: Path) -> None:
     """Only the best piece at each step: every label has one text."""
     metrics = run(split, generator.folder, spec, tmp_path, texts=20, top_k=1, max_attempts=2.0)
