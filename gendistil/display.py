@@ -149,6 +149,8 @@ def report_table(report: Report) -> RenderableType:
     if report.generated:
         lines.append(Text("Generated texts: " + ", ".join(f"{count:,} {verdict}" for verdict, count in report.generated.items() if count)))
     lines.append(Text(report.verdict, style="bold"))
+    if report.refit:
+        lines.append(Text("The published student then learned from the held-out rows too."))
     lines += [Text(f"Warning: {warning}", style="yellow") for warning in report.warnings]
     return Group(*lines)
 

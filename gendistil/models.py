@@ -114,9 +114,12 @@ class ReportEntry(Answer):
 
 
 class Report(Answer):
+    """`refit`: the published student went on with the held-out rows after it was measured."""
+
     labels: list[str]
     holdout_rows: int
     holdout_source: str = ""
+    refit: bool = False
     entries: list[ReportEntry]
     generated: dict[str, int] = {}
     generation_gain: Interval | None = None

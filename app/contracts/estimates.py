@@ -27,7 +27,6 @@ FIXED: dict[Stage, float] = {
     Stage.PUBLISH: 5.0,
 }
 UNKNOWN_PARAMETERS = {"teacher": 110e6, "generator": 124e6}  # of a local folder or a hub id: BERT-base, GPT-2
-SEED_ONLY_RUNS = 2  # distil trains two baselines on the seed rows
 EARLIEST_PROGRESS = 0.2  # a first stage is a yardstick for the rest once so much of it is done
 
 
@@ -56,19 +55,20 @@ def prior_seconds(spec: JobSpec, data: DataFigures) -> dict[Stage, float]:
     teacher, generator = _parameters(spec.teacher.model, "teacher"), _parameters(spec.generator.model, "generator")
     holdout = data.test_rows or data.rows * spec.split.holdout_fraction
     seed_rows = data.rows if data.test_rows else data.rows - holdout
-    train_rows = seed_rows * (1 - spec.split.validation_fraction)
-    teacher_tokens, student_tokens = min(tokens, spec.teacher.max_tokens), min(tokens, spec.distil.max_tokens)
+    refit = spec.split.refit and not data.test_rows  # the caller's own test rows are never learned from
     prompt = 8 if spec.generator.conditioning == "label" else 1
-    transfer = seed_rows + spec.generate.texts
-    generator_tokens = min(tokens + prompt, spec.generator.max_tokens)
-    reading = teacher_tokens * TEACHER_FORWARD * teacher  # one text, by the teacher
+    generator_tokens = seed_rows * (1 - spec.split.validation_fraction) * min(tokens + prompt, spec.generator.max_tokens)
+    generator_epochs = max(1, min(spec.generator.epochs, spec.generator.max_train_tokens // max(1.0, generator_tokens)))
+    reading = min(tokens, spec.teacher.max_tokens) * TEACHER_FORWARD * teacher  # one text, by the teacher
+    texts = seed_rows + spec.generate.texts
+    # The published teacher reads the recombined texts not again, but the holdout.
+    read_texts = texts * (1 + _recombined_share(spec, texts, tokens)) + (texts + holdout if refit else 0)
     work = {
-        Stage.FINETUNE_TEACHER: spec.teacher.epochs * train_rows * teacher_tokens * TEACHER_TRAIN * teacher,
-        Stage.FINETUNE_GENERATOR: spec.generator.epochs * train_rows * generator_tokens * GENERATOR_TRAIN * generator,
+        Stage.FINETUNE_TEACHER: _teacher_seconds(spec, seed_rows, holdout if refit else 0.0, tokens),
+        Stage.FINETUNE_GENERATOR: generator_epochs * generator_tokens * GENERATOR_TRAIN * generator,
         Stage.GENERATE: spec.generate.texts * min(tokens, spec.generate.max_new_tokens) * GENERATOR_SAMPLE * generator,
-        Stage.LABEL: transfer * reading,
-        Stage.DISTIL: _student_seconds(spec, spec.generate.texts + train_rows * spec.distil.seed_repeats, student_tokens)
-        + SEED_ONLY_RUNS * _student_seconds(spec, train_rows, student_tokens),
+        Stage.LABEL: read_texts * reading,
+        Stage.DISTIL: _distil_seconds(spec, seed_rows, holdout if refit else 0.0, tokens),
         Stage.PUBLISH: holdout * reading,
     }
     return {stage: FIXED[stage] + work[stage] for stage in GRAPH}
@@ -115,9 +115,43 @@ def _left(stage: StageFigures, expected: float) -> float:
     return stage.progress * by_progress + (1 - stage.progress) * by_prior
 
 
-def _student_seconds(spec: JobSpec, texts: float, tokens: float) -> float:
-    samples = max(spec.distil.epochs * texts, spec.distil.min_steps * spec.distil.batch_size)
-    return samples * tokens * STUDENT_TRAIN[spec.distil.student]
+def _teacher_seconds(spec: JobSpec, seed_rows: float, refit_rows: float, tokens: float) -> float:
+    """`refit_rows`: of the holdout, that the published teacher learns from besides; 0 if there is none."""
+    teacher = spec.teacher
+    views = 2 if teacher.contrastive_weight else 1
+    rows = teacher.epochs * seed_rows + (teacher.refit_epochs * (seed_rows + refit_rows) if refit_rows else 0)
+    probed = seed_rows if teacher.head_init == "probe" else 0
+    cost = views * rows * TEACHER_TRAIN + probed * TEACHER_FORWARD
+    return min(tokens, teacher.max_tokens) * cost * _parameters(teacher.model, "teacher")
+
+
+def _distil_seconds(spec: JobSpec, seed_rows: float, refit_rows: float, tokens: float) -> float:
+    """The three students that are measured, and the one that goes on with `refit_rows`."""
+    distil = spec.distil
+    recombined = _recombined_share(spec, seed_rows + spec.generate.texts, tokens)
+    own = seed_rows * (distil.seed_repeats + recombined)
+    generated = spec.generate.texts * (1 + recombined)
+    seen = distil.epochs * sum(_texts_an_epoch(spec, texts) for texts in (own + generated, own, seed_rows))
+    if refit_rows:
+        seen += distil.refit_epochs * _texts_an_epoch(spec, own + generated + refit_rows * distil.seed_repeats)
+    return seen * min(tokens, distil.max_tokens) * STUDENT_TRAIN[distil.student]
+
+
+def _recombined_share(spec: JobSpec, texts: float, tokens: float) -> float:
+    """Recombined texts for each seed row and generated text."""
+    read = texts * min(tokens, spec.teacher.max_tokens)
+    return min(spec.label.recombined, spec.label.recombined_tokens / max(1.0, read))
+
+
+def _recombined(spec: JobSpec, seed_rows: float, tokens: float) -> float:
+    """Recombined texts for each seed row and each generated text."""
+    whole = (seed_rows + spec.generate.texts) * min(tokens, spec.teacher.max_tokens)
+    return min(spec.label.recombined, spec.label.recombined_tokens / max(1.0, whole))
+
+
+def _texts_an_epoch(spec: JobSpec, texts: float) -> float:
+    """A small transfer set is repeated until there are `min_steps` steps."""
+    return max(texts, spec.distil.min_steps * spec.distil.batch_size / spec.distil.epochs)
 
 
 def _parameters(reference: str, role: str) -> float:

@@ -2,27 +2,42 @@
 
 from typing import Any, Literal
 
-from app.contracts.spec import DistilSpec, GenerateSpec, GeneratorSpec, JobSpec, TeacherSpec
+from app.contracts.spec import DistilSpec, GenerateSpec, GeneratorSpec, JobSpec, LabelSpec, SplitSpec, TeacherSpec
 
 PresetName = Literal["fast", "balanced", "thorough", "paper"]
 
 PRESETS: dict[str, JobSpec] = {
     "fast": JobSpec(),
     "balanced": JobSpec(
-        teacher=TeacherSpec(epochs=12, patience=4),
+        teacher=TeacherSpec(epochs=8),
+        generator=GeneratorSpec(max_train_tokens=100_000),
         generate=GenerateSpec(texts=8000),
-        distil=DistilSpec(epochs=30),
+        label=LabelSpec(recombined_tokens=1_000_000),
+        distil=DistilSpec(epochs=12),
     ),
     "thorough": JobSpec(
-        teacher=TeacherSpec(epochs=20, patience=5, batch_size=32),
-        generator=GeneratorSpec(method="full", learning_rate=1e-4, epochs=3, batch_size=16),
+        teacher=TeacherSpec(epochs=10, batch_size=32),
+        generator=GeneratorSpec(method="full", learning_rate=1e-4, max_train_tokens=10_000_000, batch_size=16),
         generate=GenerateSpec(texts=100_000, batch_size=512),
-        distil=DistilSpec(epochs=40, batch_size=128),
+        label=LabelSpec(recombined=2.0, recombined_tokens=20_000_000),
+        distil=DistilSpec(epochs=10, batch_size=128),
     ),
     "paper": JobSpec(
-        teacher=TeacherSpec(model="google-bert/bert-large-uncased", epochs=20, patience=5, learning_rate=2e-5, head_learning_rate=2e-5),
-        generator=GeneratorSpec(model="openai-community/gpt2", method="full", epochs=3, learning_rate=5e-5, conditioning="none"),
+        split=SplitSpec(refit=False),
+        teacher=TeacherSpec(
+            model="google-bert/bert-large-uncased",
+            head_init="random",
+            contrastive_weight=0.0,
+            freeze_embeddings=False,
+            epochs=10,
+            learning_rate=2e-5,
+            head_learning_rate=2e-5,
+        ),
+        generator=GeneratorSpec(
+            model="openai-community/gpt2", method="full", max_train_tokens=10_000_000, learning_rate=5e-5, conditioning="none"
+        ),
         generate=GenerateSpec(texts=100_000, batch_size=256, top_p=1.0, top_k=1000),
+        label=LabelSpec(recombined=0.0),
         distil=DistilSpec(student="bilstm", temperature=1.0, alpha=1.0, seed_repeats=1, epochs=40),
     ),
 }

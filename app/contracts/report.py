@@ -30,6 +30,10 @@ class Report(BaseModel):
     labels: list[str]
     holdout_rows: int
     holdout_source: str = Field(description="`split`: a stratified part of the rows. `test`: the rows the caller brought.")
+    refit: bool = Field(
+        False,
+        description="The published student went on with the holdout's rows after this was measured; `student` is the one before.",
+    )
     entries: list[ReportEntry] = Field(description="teacher, student, seed_only, no_generation, tfidf.")
     generated: dict[str, int] = Field(description="Generated texts by verdict.")
     generation_gain: Interval = Field(description="Accuracy of the student less that of `no_generation`, paired bootstrap.")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Precision = Literal["auto", "bf16", "fp32"]
 FinetuneMethod = Literal["lora", "full"]
+HeadInit = Literal["probe", "random"]
 Conditioning = Literal["label", "none"]
 StudentKind = Literal["cnn", "bilstm", "bag"]
 
@@ -21,19 +22,26 @@ class SpecPart(BaseModel):
 
 
 class SplitSpec(SpecPart):
-    """How the rows are divided. The holdout only ever scores; the validation part chooses checkpoints."""
+    """How the rows are divided. The holdout scores; the validation part is held back from the generator, to tell its perplexity."""
 
     holdout_fraction: float = Field(0.2, ge=0.05, le=0.5, description="Stratified; unused if the dataset brings its own test rows.")
     validation_fraction: float = Field(0.15, ge=0.05, le=0.5, description="Of the rows that are left after the holdout.")
+    refit: bool = Field(
+        True, description="Once all is measured, teacher and student go on with the holdout's rows too, and that student is published."
+    )
     seed: int = Field(0, ge=0)
 
 
 class TeacherSpec(SpecPart):
-    """Full finetuning of the encoder with a linear classification head."""
+    """Finetuning of the encoder with a linear classification head, by cross-entropy and a supervised contrastive loss."""
 
     model: str = Field("embedded:minilm-l6", min_length=1, max_length=400)
-    epochs: int = Field(8, ge=1, le=200, description="At most; early stopping may end sooner.")
-    patience: int = Field(3, ge=1, le=200, description="Epochs clearly worse than the best on the validation part before stopping.")
+    head_init: HeadInit = Field("probe", description="`probe`: logistic regression on the encoder's embeddings as they are.")
+    contrastive_weight: float = Field(0.5, ge=0, le=10, description="0 leaves the contrastive loss out, and its second view.")
+    contrastive_temperature: float = Field(0.1, gt=0, le=10)
+    freeze_embeddings: bool = Field(True, description="Keep the table of word embeddings as pretrained.")
+    epochs: int = Field(5, ge=1, le=200)
+    refit_epochs: int = Field(2, ge=1, le=200, description="More epochs, with the holdout's rows, for the published teacher.")
     learning_rate: float = Field(5e-5, gt=0, le=1e-2)
     head_learning_rate: float = Field(1e-3, gt=0, le=1e-1)
     batch_size: int = Field(16, ge=1, le=1024)
@@ -49,7 +57,8 @@ class GeneratorSpec(SpecPart):
 
     model: str = Field("embedded:smollm2-135m", min_length=1, max_length=400)
     conditioning: Conditioning = "label"
-    epochs: int = Field(1, ge=1, le=100)
+    epochs: int = Field(3, ge=1, le=100, description="At most; training ends once the validation perplexity rises.")
+    max_train_tokens: int = Field(30_000, ge=1, description="As many epochs as fit into it, but at least one.")
     learning_rate: float = Field(1e-3, gt=0, le=1e-2, description="`full` wants about 1e-4.")
     batch_size: int = Field(8, ge=1, le=1024)
     max_tokens: int = Field(160, ge=8, le=8192, description="Prompt and text together; longer rows are cut.")
@@ -75,9 +84,12 @@ class GenerateSpec(SpecPart):
 
 
 class LabelSpec(SpecPart):
-    """Soft targets: the teacher's logits over the seed rows and the generated texts."""
+    """Soft targets: the teacher's logits over the seed rows, the generated texts, and recombinations of both."""
 
     batch_size: int = Field(64, ge=1, le=4096)
+    recombined: float = Field(5.0, ge=0, le=50, description="Texts made of parts of others, for each seed row and each generated text.")
+    recombined_tokens: int = Field(250_000, ge=0, description="All recombined texts together, at most, in the teacher's tokens.")
+    seed: int = Field(0, ge=0)
 
 
 class DistilSpec(SpecPart):
@@ -88,7 +100,8 @@ class DistilSpec(SpecPart):
     temperature: float = Field(2.0, gt=0, le=50)
     alpha: float = Field(0.5, ge=0, le=1)
     seed_repeats: int = Field(4, ge=1, le=100, description="How often a pass over the transfer set holds each seed row.")
-    epochs: int = Field(20, ge=1, le=1000)
+    epochs: int = Field(10, ge=1, le=1000)
+    refit_epochs: int = Field(3, ge=1, le=1000, description="More epochs, with the holdout's rows, for the published student.")
     min_steps: int = Field(600, ge=1, le=1_000_000, description="Small transfer sets are repeated up to this many steps.")
     learning_rate: float = Field(3e-3, gt=0, le=1)
     batch_size: int = Field(64, ge=1, le=4096)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
+from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
@@ -40,8 +41,8 @@ def stage_history(session: Session) -> dict[Stage, float]:
     query = select(Job).where(Job.status == JobStatus.SUCCEEDED).order_by(Job.created_at.desc()).limit(HISTORY_JOBS)
     ratios: dict[Stage, list[float]] = {}
     for job in session.scalars(query.options(selectinload(Job.stages), selectinload(Job.dataset))):
-        priors = prior_seconds(JobSpec.model_validate(job.spec), _data(job.dataset))
-        for run in job.stages:
+        priors = _priors(job)
+        for run in job.stages if priors else []:
             if not run.reused and run.started_at and run.finished_at:
                 stage = Stage(run.stage)
                 ratios.setdefault(stage, []).append((run.finished_at - run.started_at).total_seconds() / priors[stage])
@@ -80,8 +81,17 @@ def _eta(job: Job, history: Mapping[Stage, float], now: datetime) -> float | Non
         )
         for run in job.stages
     ]
-    left = eta_seconds(prior_seconds(JobSpec.model_validate(job.spec), _data(job.dataset)), stages, history)
+    priors = _priors(job)
+    left = eta_seconds(priors, stages, history) if priors else None
     return None if left is None else round(left, 1)
+
+
+def _priors(job: Job) -> dict[Stage, float]:
+    """Empty for a job of an earlier version whose spec has fields that are gone: it can be shown, but not be estimated."""
+    try:
+        return prior_seconds(JobSpec.model_validate(job.spec), _data(job.dataset))
+    except ValidationError:
+        return {}
 
 
 def _data(dataset: Dataset) -> DataFigures:

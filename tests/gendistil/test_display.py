@@ -153,7 +153,14 @@ def test_the_report_fits_and_shows_figures_and_verdict(width: int) -> None:
     assert "Generation helped: +2.3 points (0.5 to 4.0)." in shown
     assert "3,000 kept, 120 duplicate" in shown
     assert "Warning: Class [b] is small." in shown
+    assert "held-out rows too" not in shown
     assert max(map(len, shown.splitlines())) <= width
+
+
+def test_the_report_tells_that_the_published_student_learned_on() -> None:
+    console, output = plain(80)
+    console.print(report_table(Report.model_validate({**REPORT, "refit": True})))
+    assert "The published student then learned from the held-out rows too." in output.getvalue()
 
 
 def test_predictions_show_texts_as_they_are() -> None:

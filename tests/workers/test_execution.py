@@ -30,7 +30,9 @@ def storage(tmp_path: Path) -> BlobStore:
 
 @pytest.fixture
 def quick(teacher_model: Path, generator_model: Path) -> JobSpec:
-    return tiny_spec(teacher_model, generator_model, teacher={"epochs": 1}, generator={"epochs": 1}, generate={"texts": 0})
+    return tiny_spec(
+        teacher_model, generator_model, teacher={"epochs": 1, "refit_epochs": 1}, generator={"epochs": 1}, generate={"texts": 0}
+    )
 
 
 @pytest.fixture
@@ -58,11 +60,12 @@ def test_an_artefact_is_complete_and_says_what_made_it(run: Run, storage: BlobSt
     assert manifest.inputs == {"dataset": "abc", "model": fingerprint}
     assert manifest.key == artefact_key(Stage.FINETUNE_TEACHER, quick, manifest.inputs)
     assert set(manifest.spec) == {"split", "teacher"}
-    assert manifest.metrics["epochs"] == 1
+    assert manifest.metrics["epochs"] == 2
     assert manifest.seconds > 0
     assert {"torch", "transformers", "gendistil"} <= set(manifest.packages)
     folder = storage.fetch(manifest.key)
-    assert {"head.safetensors", "model.safetensors", "config.json", "tokenizer.json"} <= set(manifest.files)
+    needed = ("head.safetensors", "model.safetensors", "config.json", "tokenizer.json")
+    assert {f"{lineage}/{name}" for lineage in ("measured", "published") for name in needed} <= set(manifest.files)
     for name, entry in manifest.files.items():
         assert entry.sha256 == file_sha256(folder / name)
         assert entry.bytes == (folder / name).stat().st_size
@@ -130,7 +133,7 @@ def test_an_earlier_artefact_that_is_not_whole_is_named(damage: str, run: Run, t
     texts = run(Stage.GENERATE, done={Stage.FINETUNE_GENERATOR: generator}).manifest.key
     folder = tmp_path / "blobs" / "artefacts" / teacher
     if damage == "file":
-        (folder / "head.safetensors").unlink()
+        (folder / "measured" / "head.safetensors").unlink()
     else:
         shutil.rmtree(folder)
     with pytest.raises(TornArtefact, match=teacher):

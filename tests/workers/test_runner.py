@@ -23,7 +23,7 @@ from tests.workers.tiny import make_rows, tiny_spec
 from workers.recorder import shutting_down
 from workers.runner import run_stage_run, sweep_once, worker_name
 
-LONG = {"epochs": 200, "patience": 200}
+LONG = {"epochs": 198, "refit_epochs": 2}
 Submit = Callable[..., str]
 
 
@@ -41,10 +41,10 @@ def submit(service_env: Settings, teacher_model: Path, generator_model: Path) ->
     def create(name: str = "triage", **overrides: dict[str, Any]) -> str:
         rows = [RawRow(number, row.text, row.label) for number, row in enumerate(make_rows(20), 1)]
         short = {
-            "teacher": {"epochs": 2},
+            "teacher": {"epochs": 2, "refit_epochs": 1},
             "generator": {"epochs": 2},
             "generate": {"texts": 8, "max_attempts": 10},
-            "distil": {"epochs": 1, "min_steps": 5},
+            "distil": {"epochs": 1, "refit_epochs": 1, "min_steps": 5},
         }
         parts = {part: {**short.get(part, {}), **overrides.get(part, {})} for part in {*short, *overrides}}
         with transaction() as session:
@@ -109,7 +109,7 @@ def test_a_job_becomes_a_student_and_the_next_reuses_its_stages(service_env: Set
         assert lineage["artefacts"] == {run.stage: run.artefact_key for run in job.stages if run.stage != "publish"}
         assert lineage["spec"] == job.spec
         assert lineage["dataset"] == job.dataset.content_hash
-        assert set(lineage["seeds"]) == {"split", "teacher", "generator", "generate", "distil", "publish"}
+        assert set(lineage["seeds"]) == {"split", "teacher", "generator", "generate", "label", "distil", "publish"}
         serving = load_student(get_storage(), student.artefact_key)
         scores = serving.probabilities(["please change my secret pin code", "the courier and the envelope"])
         assert scores.shape == (2, 3)
@@ -196,7 +196,7 @@ def test_a_torn_artefact_is_named_and_its_remedy_works(service_env: Settings, su
         run_stage_run(run_of(job_id, stage).id)
     key = run_of(job_id, Stage.FINETUNE_TEACHER).artefact_key
     folder = Path(get_storage().path(f"artefacts/{key}"))
-    (folder / "model.safetensors").unlink()
+    (folder / "measured" / "model.safetensors").unlink()
     run_stage_run(run_of(job_id, Stage.LABEL).id)
     job = read(job_id)
     assert job.status == JobStatus.FAILED

@@ -121,7 +121,7 @@ def tiny_spec(teacher: Path, generator: Path, /, **overrides: dict[str, Any]) ->
     """A whole job that takes seconds; `overrides` by part, as a caller would send them."""
     spec: dict[str, dict[str, Any]] = {
         "teacher": {"model": str(teacher), "epochs": 10, "learning_rate": 2e-3, "head_learning_rate": 1e-2, "precision": "fp32"},
-        "generator": {"model": str(generator), "epochs": 10, "learning_rate": 1e-2, "precision": "fp32", "method": "full"},
+        "generator": {"model": str(generator), "epochs": 6, "learning_rate": 1e-2, "batch_size": 4, "precision": "fp32", "method": "full"},
         "generate": {"texts": 40, "batch_size": 32, "max_new_tokens": 40, "max_attempts": 6.0, "near_duplicate": 0.9},
         "distil": {"epochs": 6, "min_steps": 60, "max_parameters": 100_000, "max_tokens": 32},
         "publish": {"bootstrap_samples": 200},

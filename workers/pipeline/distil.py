@@ -7,20 +7,22 @@ from tokenizers import Tokenizer
 
 from app.contracts.spec import DistilSpec
 from app.contracts.students import TOKENIZER_FILE
-from workers.students.base import parameter_count
+from workers.students.base import Student, parameter_count
 from workers.students.registry import ARCHITECTURES
 from workers.students.vectors import piece_vectors
 from workers.students.vocabulary import choose_vocabulary
 from workers.training.checkpoints import StudentShape, save_student
 from workers.training.devices import pick_device
-from workers.training.distillation import EpochLosses, Fit, student_ids, train_student
+from workers.training.distillation import EpochLosses, Targets, new_student, shipped, student_ids, train_student
 from workers.training.encoder import load_teacher
 from workers.training.recorder import Recorder
-from workers.training.split import Split
-from workers.training.transfer import read_transfer
+from workers.training.split import Lineage, Split
+from workers.training.transfer import Part, TransferPart, read_transfer
 
 RUNS = ("student", "no_generation", "seed_only")
-"""The student; the same distilled on the seed rows alone; the same trained on the seed rows' labels alone, without the teacher's."""
+"""The student; the same distilled without generated texts; the same trained on the seed rows' labels alone, without the teacher's."""
+PUBLISHED = "published"
+"""The student that went on with the published teacher's answers, where the split has that lineage."""
 
 
 @dataclass(frozen=True)
@@ -33,60 +35,82 @@ class DistilInputs:
 
 @dataclass(frozen=True)
 class DistilMetrics:
+    """`texts`: of one pass, and `kd_loss`: of the last epoch, by run."""
+
     parameters: int
     dimensions: int
     vocabulary: int
-    kept_epoch: dict[str, int]
-    validation_loss: dict[str, float]
-    validation_accuracy: dict[str, float]
+    texts: dict[str, int]
+    kd_loss: dict[str, float]
 
 
 def distil(inputs: DistilInputs, out: Path, recorder: Recorder) -> DistilMetrics:
-    """Writes the tokenizer and, for each of `RUNS`, a folded student to `out`.
+    """Writes the tokenizer and, for each run, a student with its table multiplied out to `out`.
 
-    All three have the same architecture, starting vectors, schedule and number of epochs; they differ in texts and targets alone.
-    Raises `ValueError` if no student fits `max_parameters`, `FloatingPointError` if a loss is not finite.
+    All have the same architecture, starting vectors, schedule and number of epochs; they differ in texts and targets alone. Raises
+    `ValueError` if no student fits `max_parameters`, `FloatingPointError` if a loss is not finite.
     """
-    spec, labels = inputs.spec, inputs.split.labels
+    spec, split = inputs.spec, inputs.split
     device = pick_device()
-    teacher, slow = load_teacher(inputs.teacher)
-    tokenizer = _serving_tokenizer(inputs.teacher)
+    teacher, slow = load_teacher(inputs.teacher / Lineage.MEASURED)
+    tokenizer = _serving_tokenizer(inputs.teacher / Lineage.MEASURED)
     pad_id, unknown_id = int(slow.pad_token_id or 0), int(slow.unk_token_id or 0)
-    parts = read_transfer(inputs.transfer, labels)
-    ids = {name: student_ids(tokenizer, part.texts, spec.max_tokens, pad_id) for name, part in parts.items()}
-    vocabulary = choose_vocabulary(len(slow), pad_id, unknown_id, ids["train"] + ids["generated"], spec.max_parameters)
+
+    def targets(part: TransferPart) -> Targets:
+        return Targets(student_ids(tokenizer, part.texts, spec.max_tokens, pad_id), part.logits, part.hard)
+
+    parts = {part: targets(texts) for part, texts in read_transfer(inputs.transfer, split.labels, Lineage.MEASURED).items()}
+    texts = [row for part in parts.values() for row in part.ids]
+    vocabulary = choose_vocabulary(len(slow), pad_id, unknown_id, texts, spec.max_parameters)
     base = piece_vectors(teacher, slow, vocabulary.pieces, device, recorder.check).to(device)
     del teacher
-    # Only the seed rows have labels that are not the teacher's; among thousands of generated texts they would hardly count.
-    repeats = spec.seed_repeats
-    transfers = {
-        "student": ((ids["train"] * repeats + ids["generated"], parts["train"].repeat(repeats) + parts["generated"]), spec),
-        "no_generation": ((ids["train"], parts["train"]), spec),
-        "seed_only": ((ids["train"], parts["train"]), spec.model_copy(update={"alpha": 0.0})),
+    # Only the seed rows have labels that are not the teacher's; among thousands of other texts they would hardly count.
+    own = parts[Part.SEED].repeat(spec.seed_repeats) + parts[Part.RECOMBINED_SEED]
+    trainings = {
+        "student": (own + parts[Part.GENERATED] + parts[Part.RECOMBINED], spec),
+        "no_generation": (own, spec),
+        "seed_only": (parts[Part.SEED], spec.model_copy(update={"alpha": 0.0})),
     }
-    fits: dict[str, Fit] = {}
-    for position, run in enumerate(RUNS):
-        train, run_spec = transfers[run]
+    total = len(RUNS) * spec.epochs + (spec.refit_epochs if split.refit else 0)
+    before = 0
+    losses: dict[str, EpochLosses] = {}
+    sizes: dict[str, int] = {}
+    dimensions = 0
 
-        def on_epoch(losses: EpochLosses, run: str = run, position: int = position) -> None:
-            recorder.progress(position * spec.epochs + losses.epoch, len(RUNS) * spec.epochs)
-            message = f"{run} epoch {losses.epoch}: kd_loss {losses.kd_loss:.4f}, class_loss {losses.class_loss:.4f}"
-            recorder.event("epoch", f"{message}, validation accuracy {losses.validation_accuracy:.3f}", run=run, **asdict(losses))
+    def train(run: str, student: Student, rows: Targets, run_spec: DistilSpec, epochs: int) -> None:
+        nonlocal before, dimensions
 
-        validation = (ids["validation"], parts["validation"])
-        fits[run] = train_student(
-            ARCHITECTURES[spec.student], vocabulary, base, train, validation, run_spec, device, on_epoch, recorder.check
-        )
-        shape = StudentShape(spec.student, fits[run].dimensions, len(labels), spec.max_tokens, pad_id)
-        save_student(fits[run].student, shape, out, run)
+        def on_epoch(now: EpochLosses) -> None:
+            recorder.progress(before + now.epoch, total)
+            message = f"{run} epoch {now.epoch}: kd_loss {now.kd_loss:.4f}, class_loss {now.class_loss:.4f}"
+            recorder.event("epoch", message, run=run, **asdict(now))
+
+        losses[run] = train_student(student, rows, run_spec, epochs, on_epoch, recorder.check)
+        sizes[run] = len(rows.ids)
+        before += epochs
+        plain = shipped(student, vocabulary)
+        dimensions = student.embedding.width
+        save_student(plain, StudentShape(spec.student, dimensions, len(split.labels), spec.max_tokens, pad_id), out, run)
+
+    student: Student | None = None
+    for run in reversed(RUNS):
+        rows, run_spec = trainings[run]
+        student = new_student(ARCHITECTURES[spec.student], vocabulary, base, len(split.labels), spec, device)
+        train(run, student, rows, run_spec, spec.epochs)
+    assert student is not None
+    if split.refit:
+        refit = {part: targets(texts) for part, texts in read_transfer(inputs.transfer, split.labels, Lineage.PUBLISHED).items()}
+        rows = (refit[Part.SEED] + refit[Part.HOLDOUT]).repeat(spec.seed_repeats)
+        for part in (Part.RECOMBINED_SEED, Part.GENERATED, Part.RECOMBINED):
+            rows = rows + refit[part]
+        train(PUBLISHED, student, rows, spec, spec.refit_epochs)
     tokenizer.save(str(out / TOKENIZER_FILE), pretty=False)
     return DistilMetrics(
-        parameter_count(fits["student"].student),
-        shape.dimensions,
+        parameter_count(shipped(student, vocabulary)),
+        dimensions,
         len(vocabulary.pieces),
-        {run: fit.kept_epoch for run, fit in fits.items()},
-        {run: fit.validation_loss for run, fit in fits.items()},
-        {run: fit.validation_accuracy for run, fit in fits.items()},
+        sizes,
+        {run: loss.kd_loss for run, loss in losses.items()},
     )
 
 

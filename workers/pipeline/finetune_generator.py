@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,10 @@ class GeneratorInputs:
 
 @dataclass(frozen=True)
 class GeneratorMetrics:
+    """`validation_perplexity`: at the kept epoch."""
+
     epochs: int
+    kept_epoch: int
     validation_perplexity: float
     parameters: int
     trained_parameters: int
@@ -41,7 +45,8 @@ class GeneratorMetrics:
 def finetune_generator(inputs: GeneratorInputs, out: Path, recorder: Recorder) -> GeneratorMetrics:
     """Writes the finetuned model and its tokenizer to `out`. The prompt carries no loss: only writing texts is learned.
 
-    Raises `FloatingPointError` if the loss is not finite.
+    Training ends early, and goes back to the best epoch, once the validation perplexity rises: from then on the model learns its rows by
+    heart. Raises `FloatingPointError` if the loss is not finite.
     """
     spec, split = inputs.spec, inputs.split
     seed_everything(spec.seed)
@@ -55,12 +60,15 @@ def finetune_generator(inputs: GeneratorInputs, out: Path, recorder: Recorder) -
     train = [_example(tokenizer, row, spec) for row in split.train]
     validation = [_example(tokenizer, row, spec) for row in split.validation]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    steps = spec.epochs * -(-len(train) // spec.batch_size)
+    tokens_an_epoch = sum(len(example.ids) for example in train)
+    epochs = max(1, min(spec.epochs, spec.max_train_tokens // tokens_an_epoch))
+    steps = epochs * -(-len(train) // spec.batch_size)
     optimizer = torch.optim.AdamW(trained, lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True)
     schedule = warmup_cosine(optimizer, steps, 0.1)
     rng = random.Random(spec.seed)
-    perplexity, done = math.nan, 0
-    for epoch in range(1, spec.epochs + 1):
+    kept = [torch.empty_like(parameter) for parameter in trained]
+    best, kept_epoch, done, epoch = math.inf, 0, 0, 0
+    for epoch in range(1, epochs + 1):
         model.train()
         for batch in shuffled_batches([len(example.ids) for example in train], spec.batch_size, rng):
             with autocast(spec.precision, device):
@@ -71,7 +79,7 @@ def finetune_generator(inputs: GeneratorInputs, out: Path, recorder: Recorder) -
             optimizer.step()
             schedule.step()
             done += 1
-            recorder.progress(round(done / steps * spec.epochs, 2), spec.epochs)
+            recorder.progress(round(done / steps * epochs, 2), epochs)
         perplexity = _perplexity(model, validation, spec, device)
         if not math.isfinite(perplexity):
             raise FloatingPointError(
@@ -80,13 +88,25 @@ def finetune_generator(inputs: GeneratorInputs, out: Path, recorder: Recorder) -
         recorder.event(
             "epoch", f"generator epoch {epoch}: validation perplexity {perplexity:.2f}", epoch=epoch, validation_perplexity=perplexity
         )
+        if perplexity >= best:
+            break
+        best, kept_epoch = perplexity, epoch
+        _copy(trained, kept)
+    _copy(kept, trained)
     if adapted is not None:
         model = merge_lora(adapted)
     # Sampling runs in bf16 where the hardware has it; storing that halves the artefact.
     torch.nn.Module.to(model, torch.bfloat16 if half else torch.float32)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    return GeneratorMetrics(spec.epochs, perplexity, parameters, sum(parameter.numel() for parameter in trained))
+    return GeneratorMetrics(epoch, kept_epoch, best, parameters, sum(parameter.numel() for parameter in trained))
+
+
+@torch.no_grad()
+def _copy(source: Sequence[torch.Tensor], target: Sequence[torch.Tensor]) -> None:
+    """In place: with every weight trained, another copy would be half a gigabyte."""
+    for one, other in zip(source, target, strict=True):
+        other.copy_(one)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from workers.students.embedding import FoldedEmbedding, PlainEmbedding
 from workers.students.vocabulary import Vocabulary
 
 HeadFactory = Callable[[int, int, float], nn.Module]
@@ -25,8 +26,9 @@ class Student(nn.Module):
     """`forward`: ids (B, T) int64 of the teacher's tokenizer, padded with `pad_id` -> logits (B, C)."""
 
     rows: Tensor | None
+    embedding: FoldedEmbedding | PlainEmbedding
 
-    def __init__(self, embedding: nn.Module, head: nn.Module, vocabulary: Vocabulary) -> None:
+    def __init__(self, embedding: FoldedEmbedding | PlainEmbedding, head: nn.Module, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.embedding = embedding
         self.head = head

@@ -23,6 +23,11 @@ class FoldedEmbedding(nn.Module):
             width = min(dimensions, base.shape[1])
             self.project.weight[:width, :width] = torch.eye(width)
 
+    @property
+    def width(self) -> int:
+        """Columns of the table, the attention weight's among them."""
+        return self.correction.shape[1]
+
     def forward(self, ids: Tensor) -> Tensor:
         vectors: Tensor = self.project(self.base[ids]) + nn.functional.embedding(ids, self.correction)
         return vectors
@@ -40,6 +45,10 @@ class PlainEmbedding(nn.Module):
     def __init__(self, table: Tensor) -> None:
         super().__init__()
         self.table = nn.Parameter(table.half(), requires_grad=False)
+
+    @property
+    def width(self) -> int:
+        return self.table.shape[1]
 
     def forward(self, ids: Tensor) -> Tensor:
         return nn.functional.embedding(ids, self.table).float()

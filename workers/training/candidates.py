@@ -53,7 +53,7 @@ def teacher_candidate(folder: Path, spec: TeacherSpec, texts: list[str], check: 
         with torch.inference_mode():
             teacher(ids, attention_mask(rows, ids)).argmax().item()
 
-    logits = predict_logits(teacher, encode(tokenizer, texts, spec.max_tokens), pad_id, 64, device, lambda _done: check())
+    logits = predict_logits(teacher, encode(tokenizer, texts, spec.max_tokens), pad_id, 64, device, spec.precision, lambda _done: check())
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     return Candidate("teacher", "The finetuned encoder.", logits, parameter_count(teacher), size, _latency(answer, texts))
 

@@ -17,19 +17,21 @@ from workers.training.batching import length_sorted_batches, pad, shuffled_batch
 from workers.training.devices import seed_everything
 from workers.training.losses import DistilLoss, distil_loss
 from workers.training.schedule import warmup_cosine
-from workers.training.selection import OneStandardError
-from workers.training.transfer import TransferPart
 
 
 @dataclass(frozen=True)
-class Fit:
-    """A trained student, folded to the form that is shipped. Losses are those of the validation part at the kept epoch."""
+class Targets:
+    """Texts as the student's ids, the teacher's `logits` (N, C) and the label or answer `hard` (N,)."""
 
-    student: Student
-    dimensions: int
-    kept_epoch: int
-    validation_loss: float
-    validation_accuracy: float
+    ids: list[list[int]]
+    logits: Tensor
+    hard: Tensor
+
+    def repeat(self, times: int) -> "Targets":
+        return Targets(self.ids * times, self.logits.repeat(times, 1), self.hard.repeat(times))
+
+    def __add__(self, other: "Targets") -> "Targets":
+        return Targets(self.ids + other.ids, torch.cat([self.logits, other.logits]), torch.cat([self.hard, other.hard]))
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,6 @@ class EpochLosses:
     epoch: int
     kd_loss: float
     class_loss: float
-    validation_loss: float
-    validation_accuracy: float
 
 
 def student_ids(tokenizer: Tokenizer, texts: list[str], max_tokens: int, pad_id: int) -> list[list[int]]:
@@ -47,42 +47,44 @@ def student_ids(tokenizer: Tokenizer, texts: list[str], max_tokens: int, pad_id:
     return [encoding.ids[:max_tokens] or [pad_id] for encoding in encodings]
 
 
-def train_student(
-    architecture: StudentArchitecture,
-    vocabulary: Vocabulary,
-    base: Tensor,
-    train: tuple[list[list[int]], TransferPart],
-    validation: tuple[list[list[int]], TransferPart],
-    spec: DistilSpec,
-    device: torch.device,
-    on_epoch: Callable[[EpochLosses], None],
-    check: Callable[[], None],
-) -> Fit:
-    """Trains on `train` and chooses the epoch on `validation` (`OneStandardError`); both are token ids beside their targets.
-
-    An epoch is a pass over the texts, or as many passes as it takes for `min_steps` steps in all. Raises `FloatingPointError` if the loss
-    is not finite.
-    """
+def new_student(
+    architecture: StudentArchitecture, vocabulary: Vocabulary, base: Tensor, classes: int, spec: DistilSpec, device: torch.device
+) -> Student:
+    """As wide as `max_parameters` allows, its table folded. Raises `ValueError` if none fits."""
     seed_everything(spec.seed)
-    ids, part = train
-    classes = part.logits.shape[1]
     dimensions = widest(architecture, len(vocabulary.pieces), classes, spec.max_parameters, base.shape[1])
     embedding = FoldedEmbedding(base, dimensions, architecture.weighted)
-    student = Student(embedding, architecture.head(dimensions, classes, spec.dropout), vocabulary).to(device)
-    passes = max(1, -(-spec.min_steps // (spec.epochs * -(-len(ids) // spec.batch_size))))
-    steps = spec.epochs * passes * -(-len(ids) // spec.batch_size)
+    return Student(embedding, architecture.head(dimensions, classes, spec.dropout), vocabulary).to(device)
+
+
+def train_student(
+    student: Student,
+    train: Targets,
+    spec: DistilSpec,
+    epochs: int,
+    on_epoch: Callable[[EpochLosses], None],
+    check: Callable[[], None],
+) -> EpochLosses:
+    """Trains in place for `epochs` and returns the last one's losses; `check` is called before each step.
+
+    An epoch is a pass over the texts, or as many passes as it takes for `min_steps` steps in `spec.epochs` epochs. There is no choice among
+    the epochs: the learning rate ends at zero, no text is ever seen twice as it was (word dropout), and a validation part of some dozen
+    rows cannot tell one late epoch from another. Raises `FloatingPointError` if the loss is not finite.
+    """
+    device = next(student.parameters()).device
+    batches = -(-len(train.ids) // spec.batch_size)
+    passes = max(1, -(-spec.min_steps // (spec.epochs * batches)))
     optimizer = torch.optim.AdamW(student.parameters(), lr=spec.learning_rate, weight_decay=0.01, fused=True)
-    schedule = warmup_cosine(optimizer, steps, 0.05)
+    schedule = warmup_cosine(optimizer, epochs * passes * batches, 0.05)
     rng = random.Random(spec.seed)
-    selection = OneStandardError(len(validation[0]))
-    kept: tuple[float, float, dict[str, Tensor]] | None = None
-    for epoch in range(1, spec.epochs + 1):
+    losses = EpochLosses(0, 0.0, 0.0)
+    for epoch in range(1, epochs + 1):
         student.train()
         totals, seen = torch.zeros(2), 0
         for _ in range(passes):
-            for batch in shuffled_batches([len(row) for row in ids], spec.batch_size, rng):
+            for batch in shuffled_batches([len(row) for row in train.ids], spec.batch_size, rng):
                 check()
-                loss = _loss(student, ids, part, batch, spec, device, rng)
+                loss = _loss(student, train, batch, spec, device, rng)
                 optimizer.zero_grad()
                 loss.loss.backward()
                 torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
@@ -91,16 +93,17 @@ def train_student(
                 totals += torch.stack([loss.kd_loss.detach(), loss.class_loss.detach()]).cpu() * len(batch)
                 seen += len(batch)
         kd_loss, class_loss = (totals / seen).tolist()
-        validation_loss, accuracy = _validate(student, *validation, spec, device)
         if not torch.isfinite(totals).all():
             raise FloatingPointError(f"The student's loss became {kd_loss} in epoch {epoch}; lower spec.distil.learning_rate.")
-        on_epoch(EpochLosses(epoch, kd_loss, class_loss, validation_loss, accuracy))
-        if selection.keeps(epoch, accuracy):
-            kept = (validation_loss, accuracy, copy.deepcopy(student.state_dict()))
-    assert kept is not None  # the first epoch is the best of its time
-    student.load_state_dict(kept[2])
-    shipped = Student(PlainEmbedding(embedding.fold().cpu()), student.head.cpu(), vocabulary).eval()
-    return Fit(shipped, dimensions + architecture.weighted, selection.kept_epoch, *kept[:2])
+        losses = EpochLosses(epoch, kd_loss, class_loss)
+        on_epoch(losses)
+    return losses
+
+
+def shipped(student: Student, vocabulary: Vocabulary) -> Student:
+    """A copy with its table multiplied out, in evaluation mode on the CPU; the folded one can go on learning."""
+    assert isinstance(student.embedding, FoldedEmbedding)
+    return Student(PlainEmbedding(student.embedding.fold().cpu()), copy.deepcopy(student.head).cpu(), vocabulary).eval()
 
 
 def student_logits(student: Student, ids: list[list[int]], pad_id: int, batch_size: int = 256) -> Tensor:
@@ -117,20 +120,12 @@ def student_logits(student: Student, ids: list[list[int]], pad_id: int, batch_si
     return out
 
 
-def _loss(
-    student: Student, ids: list[list[int]], part: TransferPart, batch: list[int], spec: DistilSpec, device: torch.device, rng: random.Random
-) -> DistilLoss:
-    rows = [_drop_words(ids[index], spec.word_dropout, rng) for index in batch]
+def _loss(student: Student, train: Targets, batch: list[int], spec: DistilSpec, device: torch.device, rng: random.Random) -> DistilLoss:
+    rows = [_drop_words(train.ids[index], spec.word_dropout, rng) for index in batch]
     logits = student(pad(rows, student.pad_id).to(device))
-    return distil_loss(logits, part.logits[batch].to(device), part.hard[batch].to(device), spec.temperature, spec.alpha)
+    return distil_loss(logits, train.logits[batch].to(device), train.hard[batch].to(device), spec.temperature, spec.alpha)
 
 
 def _drop_words(row: list[int], share: float, rng: random.Random) -> list[int]:
     """Word dropout (Iyyer et al. 2015): no text is ever learned by heart as a whole."""
     return [piece for piece in row if rng.random() >= share] or row
-
-
-def _validate(student: Student, ids: list[list[int]], part: TransferPart, spec: DistilSpec, device: torch.device) -> tuple[float, float]:
-    logits = student_logits(student, ids, student.pad_id)
-    loss = distil_loss(logits, part.logits, part.hard, spec.temperature, spec.alpha).loss.item()
-    return loss, (logits.argmax(-1) == part.hard).float().mean().item()

@@ -8,7 +8,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerBase
 
+from app.contracts.spec import Precision
 from workers.training.batching import length_sorted_batches, pad
+from workers.training.devices import autocast
 
 HEAD_FILE = "head.safetensors"
 
@@ -31,6 +33,14 @@ class Teacher(nn.Module):
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         logits: Tensor = self.head(self.dropout(self.pooled(ids, mask)))
         return logits
+
+    def word_embeddings(self) -> Tensor:
+        """(V, H): the table that the encoder looks its pieces up in."""
+        table: Tensor = self.encoder.get_input_embeddings().weight  # type: ignore[operator]  # a transformers model behind nn.Module
+        return table
+
+    def freeze_word_embeddings(self, frozen: bool) -> None:
+        self.word_embeddings().requires_grad_(not frozen)
 
     def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
         self.encoder.save_pretrained(folder)  # type: ignore[operator]  # a transformers model behind nn.Module
@@ -82,20 +92,47 @@ def predict_logits(
     pad_id: int,
     batch_size: int,
     device: torch.device,
+    precision: Precision = "fp32",
     on_batch: Callable[[int], None] | None = None,
 ) -> Tensor:
     """fp32 logits (N, C) in the order of `ids`. `on_batch(done)`, if given, is called after each batch."""
-    logits = torch.empty(len(ids), teacher.head.out_features)
+    return _in_batches(teacher, teacher.head.out_features, ids, pad_id, batch_size, device, precision, on_batch)
+
+
+def pooled_features(
+    teacher: Teacher,
+    ids: list[list[int]],
+    pad_id: int,
+    batch_size: int,
+    device: torch.device,
+    precision: Precision = "fp32",
+    on_batch: Callable[[int], None] | None = None,
+) -> Tensor:
+    """fp32 mean-pooled embeddings (N, H) in the order of `ids`. `on_batch(done)`, if given, is called after each batch."""
+    return _in_batches(teacher.eval().pooled, teacher.head.in_features, ids, pad_id, batch_size, device, precision, on_batch)
+
+
+def _in_batches(
+    function: Callable[[Tensor, Tensor], Tensor],
+    width: int,
+    ids: list[list[int]],
+    pad_id: int,
+    batch_size: int,
+    device: torch.device,
+    precision: Precision,
+    on_batch: Callable[[int], None] | None,
+) -> Tensor:
+    out = torch.empty(len(ids), width)
     done = 0
     for batch in length_sorted_batches([len(row) for row in ids], batch_size):
         rows = [ids[index] for index in batch]
         padded = pad(rows, pad_id).to(device)
-        with torch.inference_mode():
-            logits[batch] = teacher(padded, attention_mask(rows, padded)).float().cpu()
+        with torch.inference_mode(), autocast(precision, device):
+            out[batch] = function(padded, attention_mask(rows, padded)).float().cpu()
         done += len(batch)
         if on_batch:
             on_batch(done)
-    return logits
+    return out
 
 
 def attention_mask(rows: list[list[int]], padded: Tensor) -> Tensor:

@@ -1,12 +1,16 @@
 """The cost model, and how what was observed corrects it."""
 
+from typing import Any
+
 import pytest
 
-from app.contracts.estimates import DataFigures, StageFigures, eta_seconds, prior_seconds, scale
+from app.contracts.estimates import FIXED, DataFigures, StageFigures, eta_seconds, prior_seconds, scale
 from app.contracts.presets import PRESETS, resolve_spec
 from app.contracts.stages import GRAPH, Stage
 
 DATA = DataFigures(rows=400, test_rows=0, mean_chars=240.0, classes=4)
+OWN_TEST = DataFigures(rows=320, test_rows=80, mean_chars=240.0, classes=4)
+"""As many rows to learn from as a fifth held out of `DATA` leaves."""
 PRIORS = dict.fromkeys(GRAPH, 100.0)
 
 
@@ -26,6 +30,80 @@ def test_priors_follow_the_work() -> None:
     assert prior_seconds(resolve_spec("fast", {"teacher": {"epochs": 16}}), DATA)[Stage.FINETUNE_TEACHER] > base[Stage.FINETUNE_TEACHER]
     assert prior_seconds(resolve_spec("fast", {"distil": {"student": "bag"}}), DATA)[Stage.DISTIL] < base[Stage.DISTIL]
     assert prior_seconds(PRESETS["paper"], DATA)[Stage.FINETUNE_TEACHER] > base[Stage.FINETUNE_TEACHER]
+
+
+def work(data: DataFigures = DATA, **overrides: dict[str, Any]) -> dict[Stage, float]:
+    """What depends on the rows and texts, of the preset `fast`."""
+    priors = prior_seconds(resolve_spec("fast", overrides), data)
+    return {stage: seconds - FIXED[stage] for stage, seconds in priors.items()}
+
+
+def test_a_second_view_doubles_the_teachers_steps_and_a_probe_reads_once() -> None:
+    bare: dict[str, Any] = {"head_init": "random", "contrastive_weight": 0.0}
+    one = work(teacher=bare)[Stage.FINETUNE_TEACHER]
+    assert work(teacher={**bare, "contrastive_weight": 0.5})[Stage.FINETUNE_TEACHER] == pytest.approx(2 * one)
+    probed = work(teacher={**bare, "head_init": "probe"})[Stage.FINETUNE_TEACHER]
+    assert one < probed < one + one / 5  # of five epochs and more
+
+
+def test_a_teacher_of_two_lineages_takes_its_refit_epochs_on_more_rows() -> None:
+    teacher = {"head_init": "random", "epochs": 5, "refit_epochs": 2}
+    once = work(OWN_TEST, teacher=teacher)[Stage.FINETUNE_TEACHER]
+    assert work(teacher=teacher)[Stage.FINETUNE_TEACHER] == pytest.approx(once * (5 * 320 + 2 * 400) / (5 * 320))
+    assert work(teacher=teacher, split={"refit": False})[Stage.FINETUNE_TEACHER] == pytest.approx(once)
+
+
+PLENTY = 1_000_000_000
+
+
+def test_the_generator_takes_as_many_epochs_as_fit_into_its_tokens() -> None:
+    def seconds(tokens: int) -> float:
+        return work(generator={"epochs": 3, "max_train_tokens": tokens})[Stage.FINETUNE_GENERATOR]
+
+    once = seconds(1)  # one at least
+    an_epoch = int(320 * 0.85 * (240 / 4.5 + 2 + 8)) + 1
+    assert seconds(2 * an_epoch) == pytest.approx(2 * once)
+    assert seconds(PLENTY) == pytest.approx(3 * once)
+
+
+@pytest.mark.parametrize("recombined", [0.0, 2.0])
+def test_label_reads_recombinations_once_and_all_else_once_a_lineage(recombined: float) -> None:
+    parts = {"label": {"recombined": recombined, "recombined_tokens": PLENTY}, "generate": {"texts": 1000}}
+    text = work(split={"refit": False}, label={"recombined": 0.0}, generate={"texts": 0})[Stage.LABEL] / 320
+    read = (1 + recombined) * 1320
+    assert work(split={"refit": False}, **parts)[Stage.LABEL] == pytest.approx(read * text)
+    assert work(OWN_TEST, **parts)[Stage.LABEL] == pytest.approx(read * text)  # own test rows make no second lineage
+    assert work(**parts)[Stage.LABEL] == pytest.approx((read + 1320 + 80) * text)
+
+
+def test_recombinations_end_where_their_tokens_do() -> None:
+    def seconds(tokens: int) -> dict[Stage, float]:
+        parts = {"distil": {"min_steps": 1}, "generate": {"texts": 1000}}
+        return work(label={"recombined": 2.0, "recombined_tokens": tokens}, **parts)
+
+    whole = int(2 * 1320 * (240 / 4.5 + 2)) + 1
+    none, half, all_of_it, more = (seconds(tokens) for tokens in (0, whole // 2, whole, PLENTY))
+    for stage in (Stage.LABEL, Stage.DISTIL):
+        assert all_of_it[stage] == pytest.approx(more[stage])
+        assert half[stage] == pytest.approx((none[stage] + all_of_it[stage]) / 2, rel=1e-3)
+        assert none[stage] < half[stage]
+
+
+def test_distil_trains_on_recombinations_and_goes_on_with_the_holdout() -> None:
+    distil = {"epochs": 10, "refit_epochs": 3, "min_steps": 1, "seed_repeats": 4}
+    parts = {"distil": distil, "generate": {"texts": 1000}, "label": {"recombined": 2.0, "recombined_tokens": PLENTY}}
+    text = work(OWN_TEST, distil=distil, generate={"texts": 0}, label={"recombined": 0.0})[Stage.DISTIL] / (10 * 9 * 320)
+    own, student = 320 * (4 + 2), 320 * (4 + 2) + 3 * 1000
+    measured = 10 * (student + own + 320)
+    assert work(OWN_TEST, **parts)[Stage.DISTIL] == pytest.approx(measured * text)
+    assert work(**parts)[Stage.DISTIL] == pytest.approx((measured + 3 * (student + 4 * 80)) * text)
+
+
+def test_small_transfer_sets_take_the_least_number_of_steps() -> None:
+    distil = {"epochs": 10, "refit_epochs": 5, "min_steps": 10_000, "batch_size": 64}
+    few, more = (work(OWN_TEST, distil=distil, generate={"texts": texts})[Stage.DISTIL] for texts in (0, 500))
+    assert few == more
+    assert work(distil=distil, generate={"texts": 0})[Stage.DISTIL] == pytest.approx(few * 3.5 / 3)
 
 
 def test_long_texts_cost_no_more_than_the_model_reads() -> None:

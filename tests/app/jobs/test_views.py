@@ -50,3 +50,20 @@ def test_earlier_jobs_give_the_next_one_its_estimate(sessions: sessionmaker[Sess
         assert shown is not None
         assert shown > 5 * 60 - 1
         assert job_out(get_job(session, first), history, NOW).eta_seconds == 0
+
+
+def test_a_job_of_an_earlier_version_is_shown_without_an_estimate(sessions: sessionmaker[Session], new_job: Callable[..., str]) -> None:
+    """Its spec has a field that is gone since; it neither hides itself nor the jobs that came after."""
+    old, waiting, new = new_job(), new_job(), new_job()
+    with sessions.begin() as session:
+        run_all(session, old, 60)
+        for job_id in (old, waiting):
+            job = session.get_one(Job, job_id)
+            job.spec = {**job.spec, "teacher": {**job.spec["teacher"], "gone_since": 3}}
+    with sessions() as session:
+        assert stage_history(session) == {}
+        assert job_out(get_job(session, old), {}, NOW).spec["teacher"]["gone_since"] == 3
+        history = dict.fromkeys(GRAPH, 1.0)
+        assert job_out(get_job(session, old), history, NOW).eta_seconds == 0
+        assert job_out(get_job(session, waiting), history, NOW).eta_seconds is None
+        assert job_out(get_job(session, new), history, NOW).eta_seconds is not None

@@ -1,4 +1,4 @@
-"""Stage 5: three students that differ in their texts and targets alone."""
+"""Stage 5: three students that differ in their texts and targets alone, and the one that goes on."""
 
 from pathlib import Path
 
@@ -9,18 +9,21 @@ from tokenizers import Tokenizer
 from app.contracts.spec import JobSpec
 from app.contracts.students import TOKENIZER_FILE
 from tests.workers.conftest import MemoryRecorder, StageResult
-from workers.pipeline.distil import RUNS, DistilInputs, DistilMetrics, distil
+from workers.pipeline.distil import PUBLISHED, RUNS, DistilInputs, DistilMetrics, distil
 from workers.pipeline.finetune_teacher import TeacherMetrics
 from workers.pipeline.label import LabelMetrics
 from workers.students.base import parameter_count
 from workers.training.checkpoints import load_student
 from workers.training.distillation import student_ids, student_logits
 from workers.training.recorder import StageStopped
-from workers.training.split import Split
+from workers.training.split import Lineage, Split
+from workers.training.transfer import Part, read_transfer
+
+ALL = (*RUNS, PUBLISHED)
 
 
-def test_three_students_are_written(distilled: StageResult[DistilMetrics], spec: JobSpec) -> None:
-    shapes = {run: load_student(distilled.folder, run)[1] for run in RUNS}
+def test_four_students_are_written(distilled: StageResult[DistilMetrics], spec: JobSpec) -> None:
+    shapes = {run: load_student(distilled.folder, run)[1] for run in ALL}
     assert set(RUNS) == {"student", "no_generation", "seed_only"}
     assert len(set(shapes.values())) == 1
     student, shape = load_student(distilled.folder, "student")
@@ -29,7 +32,7 @@ def test_three_students_are_written(distilled: StageResult[DistilMetrics], spec:
     assert distilled.metrics.dimensions == shape.dimensions
     assert distilled.metrics.vocabulary == 227
     assert {file.name for file in distilled.folder.iterdir()} == {TOKENIZER_FILE} | {
-        f"{run}.{end}" for run in RUNS for end in ("json", "safetensors")
+        f"{run}.{end}" for run in ALL for end in ("json", "safetensors")
     }
 
 
@@ -37,24 +40,39 @@ def test_they_learn_and_differ(distilled: StageResult[DistilMetrics], split: Spl
     tokenizer = Tokenizer.from_file(str(distilled.folder / TOKENIZER_FILE))
     ids = student_ids(tokenizer, [row.text for row in split.holdout], 32, 0)
     truth, answers = torch.tensor(split.targets(split.holdout)), {}
-    for run in RUNS:
+    for run in ALL:
         answers[run] = student_logits(load_student(distilled.folder, run)[0], ids, 0)
         assert (answers[run].argmax(-1) == truth).float().mean() > 0.5
+    assert not torch.equal(answers["student"], answers["published"])
     assert not torch.equal(answers["student"], answers["no_generation"])
     assert not torch.equal(answers["no_generation"], answers["seed_only"])
 
 
 def test_it_tells_each_epoch_of_each_run(distilled: StageResult[DistilMetrics], spec: JobSpec) -> None:
-    epochs = spec.distil.epochs
-    assert distilled.recorder.steps == [(done, 3 * epochs) for done in range(1, 3 * epochs + 1)]
+    epochs, refit = spec.distil.epochs, spec.distil.refit_epochs
+    total = 3 * epochs + refit
+    assert distilled.recorder.steps == [(done, total) for done in range(1, total + 1)]
     told = [data for type, data in distilled.recorder.events if type == "epoch"]
-    assert [(data["run"], data["epoch"]) for data in told] == [(run, epoch) for run in RUNS for epoch in range(1, epochs + 1)]
+    lengths = {"seed_only": epochs, "no_generation": epochs, "student": epochs, "published": refit}
+    assert [(data["run"], data["epoch"]) for data in told] == [(run, epoch) for run in lengths for epoch in range(1, lengths[run] + 1)]
     by_epoch = {(data["run"], data["epoch"]): data for data in told}
-    for run in RUNS:
-        kept = by_epoch[run, distilled.metrics.kept_epoch[run]]
-        assert kept["validation_loss"] == distilled.metrics.validation_loss[run]
-        assert kept["validation_accuracy"] == distilled.metrics.validation_accuracy[run]
-    assert told[0]["kd_loss"] > by_epoch["student", epochs]["kd_loss"]
+    assert distilled.metrics.kd_loss == {run: by_epoch[run, lengths[run]]["kd_loss"] for run in lengths}
+    assert by_epoch["student", 1]["kd_loss"] > by_epoch["student", epochs]["kd_loss"]
+    assert by_epoch["student", 1]["kd_loss"] > by_epoch["published", 1]["kd_loss"]  # it goes on, and does not start anew
+
+
+def test_each_run_has_its_own_texts(
+    distilled: StageResult[DistilMetrics], labelled: StageResult[LabelMetrics], split: Split, spec: JobSpec
+) -> None:
+    parts = read_transfer(labelled.folder, split.labels, Lineage.PUBLISHED)
+    size = {part: len(parts[part].texts) for part in Part}
+    own = spec.distil.seed_repeats * size[Part.SEED] + size[Part.RECOMBINED_SEED]
+    student = own + size[Part.GENERATED] + size[Part.RECOMBINED]
+    published = student + spec.distil.seed_repeats * size[Part.HOLDOUT]
+    assert all(size.values())
+    assert distilled.metrics.texts == {
+        "seed_only": size[Part.SEED], "no_generation": own, "student": student, "published": published,
+    }  # fmt: skip
 
 
 def test_the_tokenizer_neither_cuts_nor_pads(distilled: StageResult[DistilMetrics]) -> None:

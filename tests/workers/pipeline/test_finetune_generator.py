@@ -1,5 +1,6 @@
 """Stage 2 on tiny causal models."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,46 @@ from workers.training.split import Split
 CPU = torch.device("cpu")
 
 
+def told(recorder: MemoryRecorder) -> list[float]:
+    return [data["validation_perplexity"] for type, data in recorder.events if type == "epoch"]
+
+
 def test_perplexity_falls(generator: StageResult[GeneratorMetrics], spec: JobSpec) -> None:
-    told = [data["validation_perplexity"] for type, data in generator.recorder.events if type == "epoch"]
-    assert len(told) == spec.generator.epochs == generator.metrics.epochs
-    assert told[-1] == generator.metrics.validation_perplexity
-    assert told[-1] < 0.5 * told[0]
+    perplexities = told(generator.recorder)
+    assert len(perplexities) == spec.generator.epochs == generator.metrics.epochs == generator.metrics.kept_epoch
+    assert perplexities[-1] == generator.metrics.validation_perplexity
+    assert perplexities[-1] < 0.5 * perplexities[0]
     assert generator.recorder.steps[-1] == (spec.generator.epochs, spec.generator.epochs)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_it_goes_back_to_the_best_epoch_once_perplexity_rises(
+    method: str, split: Split, spec: JobSpec, generator_model: Path, tmp_path: Path
+) -> None:
+    """Five rows are soon known by heart."""
+    few = replace(split, train=split.train[:5])
+    long = spec.generator.model_copy(update={"epochs": 40, "method": method, "learning_rate": 2e-2})
+    recorder = MemoryRecorder()
+    metrics = finetune_generator(GeneratorInputs(few, generator_model, long), tmp_path / "long", recorder)
+    perplexities = told(recorder)
+    assert 1 < len(perplexities) == metrics.epochs == metrics.kept_epoch + 1 < 40
+    assert perplexities[-1] >= perplexities[-2] == min(perplexities) == metrics.validation_perplexity
+    # What is saved says the same on the validation rows.
+    model, tokenizer = load_generator(tmp_path / "long", torch.float32)
+    examples = [stage._example(tokenizer, row, long) for row in split.validation]
+    assert stage._perplexity(model, examples, long, CPU) == pytest.approx(metrics.validation_perplexity, rel=1e-3)
+
+
+@pytest.mark.parametrize(("epochs_worth", "epochs"), [(0.5, 1), (2.5, 2), (99.0, 3)])
+def test_only_as_many_epochs_as_fit_into_the_tokens(
+    epochs_worth: float, epochs: int, split: Split, spec: JobSpec, generator_model: Path, tmp_path: Path
+) -> None:
+    _, tokenizer = load_generator(generator_model, torch.float32)
+    tokens = sum(len(stage._example(tokenizer, row, spec.generator).ids) for row in split.train)
+    limited = spec.generator.model_copy(update={"epochs": 3, "max_train_tokens": int(epochs_worth * tokens)})
+    recorder = MemoryRecorder()
+    assert finetune_generator(GeneratorInputs(split, generator_model, limited), tmp_path, recorder).epochs == epochs
+    assert recorder.steps[-1] == (epochs, epochs)
 
 
 def test_the_perplexity_is_that_of_the_texts_given_their_prompts(
@@ -121,7 +156,7 @@ def test_only_the_texts_carry_loss(kind: str, generator_model: Path, tmp_path: P
 def test_without_conditioning_the_label_is_never_read(split: Split, spec: JobSpec, generator_model: Path, tmp_path: Path) -> None:
     """Other labels for the same texts give the same weights."""
     free = spec.generator.model_copy(update={"conditioning": "none", "epochs": 1})
-    other = Split(split.labels, [Row(row.text, "pin_change") for row in split.train], split.validation, split.holdout)
+    other = replace(split, train=[Row(row.text, "pin_change") for row in split.train])
     weights = []
     for number, part in enumerate([split, other]):
         finetune_generator(GeneratorInputs(part, generator_model, free), tmp_path / str(number), MemoryRecorder())

@@ -1,4 +1,4 @@
-"""Stage 4: the transfer set holds the teacher's own logits, and nothing of the holdout."""
+"""Stage 4: the transfer set holds each teacher's own logits, and the holdout only where its teacher has learned from it."""
 
 import json
 from pathlib import Path
@@ -14,54 +14,99 @@ from tests.workers.pipeline.test_finetune_teacher import logits_of
 from workers.pipeline.finetune_teacher import TeacherMetrics
 from workers.pipeline.generate import TEXTS_FILE, GenerateMetrics
 from workers.pipeline.label import SYNTHETIC_FILE, LabelInputs, LabelMetrics, label
-from workers.training.split import Split
-from workers.training.transfer import LOGITS_FILE, TRANSFER_FILE, read_transfer
+from workers.training.encoder import encode, load_tokenizer
+from workers.training.split import Lineage, Split
+from workers.training.transfer import LOGITS_FILE, RECOMBINED_PARTS, TRANSFER_FILE, Part, read_transfer
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
-def test_the_logits_are_the_teachers(labelled: StageResult[LabelMetrics], teacher: StageResult[TeacherMetrics]) -> None:
-    rows = lines(labelled.folder / TRANSFER_FILE)
-    logits = load_file(labelled.folder / LOGITS_FILE)["logits"]
-    assert logits.shape == (len(rows), 3)
-    assert torch.allclose(logits, logits_of(teacher.folder, [row["text"] for row in rows]), atol=1e-5)
-
-
-def test_the_parts_are_the_splits_and_the_kept_texts(
-    labelled: StageResult[LabelMetrics], generated: StageResult[GenerateMetrics], split: Split
+def test_the_logits_are_each_teachers_but_for_recombinations(
+    labelled: StageResult[LabelMetrics], teacher: StageResult[TeacherMetrics], split: Split
 ) -> None:
-    parts = read_transfer(labelled.folder, split.labels)
+    rows, logits = lines(labelled.folder / TRANSFER_FILE), load_file(labelled.folder / LOGITS_FILE)
+    assert set(logits) == {"measured", "published"}
+    assert logits["measured"].shape == (len(rows) - len(split.holdout), 3)
+    assert logits["published"].shape == (len(rows), 3)
+    texts = [row["text"] for row in rows]
+    own = {lineage: logits_of(teacher.folder / lineage, texts) for lineage in logits}
+    recombined = torch.tensor([row["part"] in RECOMBINED_PARTS for row in rows])
+    assert torch.allclose(logits["measured"], own["measured"][: len(logits["measured"])], atol=1e-5)
+    assert torch.allclose(logits["published"][~recombined], own["published"][~recombined], atol=1e-5)
+    assert torch.equal(logits["published"][recombined], logits["measured"][recombined[: len(logits["measured"])]])
+    assert not torch.allclose(own["measured"], own["published"], atol=0.1)
+
+
+def test_the_parts_are_the_seed_rows_the_kept_texts_and_recombinations(
+    labelled: StageResult[LabelMetrics], generated: StageResult[GenerateMetrics], split: Split, spec: JobSpec
+) -> None:
+    parts = read_transfer(labelled.folder, split.labels, Lineage.MEASURED)
     kept = [sample["text"] for sample in lines(generated.folder / TEXTS_FILE) if sample["verdict"] == "kept"]
-    assert parts["train"].texts == [row.text for row in split.train]
-    assert parts["validation"].texts == [row.text for row in split.validation]
-    assert parts["generated"].texts == kept
-    assert parts["train"].hard.tolist() == split.targets(split.train)
-    assert parts["generated"].hard.tolist() == parts["generated"].logits.argmax(-1).tolist()
-    assert labelled.metrics.seed_texts == len(split.train) + len(split.validation)
+    seeds = split.train + split.validation
+    assert parts[Part.SEED].texts == [row.text for row in seeds]
+    assert parts[Part.SEED].hard.tolist() == split.targets(seeds)
+    assert parts[Part.GENERATED].texts == kept
+    assert len(parts[Part.RECOMBINED_SEED].texts) == spec.label.recombined * len(seeds)
+    assert len(parts[Part.RECOMBINED].texts) == spec.label.recombined * len(kept)
+    for part in (Part.GENERATED, Part.RECOMBINED_SEED, Part.RECOMBINED):  # nobody labelled these
+        assert parts[part].hard.tolist() == parts[part].logits.argmax(-1).tolist()
+    assert labelled.metrics.seed_texts == len(seeds)
     assert labelled.metrics.generated_texts == len(kept)
-    assert labelled.recorder.steps[-1] == (len(kept) + labelled.metrics.seed_texts,) * 2
+    assert labelled.metrics.recombined_texts == spec.label.recombined * (len(seeds) + len(kept))
 
 
-def test_no_row_of_the_holdout_is_in_it(labelled: StageResult[LabelMetrics], split: Split) -> None:
+def test_what_is_made_without_generation_holds_no_word_of_a_generated_text(labelled: StageResult[LabelMetrics], split: Split) -> None:
+    parts = read_transfer(labelled.folder, split.labels, Lineage.MEASURED)
+    own = {word for text in parts[Part.SEED].texts for word in text.split()}
+    assert {word for text in parts[Part.RECOMBINED_SEED].texts for word in text.split()} <= own
+    assert not {word for text in parts[Part.RECOMBINED].texts for word in text.split()} <= own
+
+
+def test_it_counts_every_text_that_a_teacher_reads(labelled: StageResult[LabelMetrics], split: Split) -> None:
+    metrics = labelled.metrics
+    total = 2 * (metrics.seed_texts + metrics.generated_texts) + metrics.recombined_texts + len(split.holdout)
+    steps = [done for done, _ in labelled.recorder.steps]
+    assert steps == sorted(steps)
+    assert labelled.recorder.steps[-1] == (total, total)
+
+
+def test_only_the_published_lineage_reads_the_holdout(labelled: StageResult[LabelMetrics], split: Split) -> None:
     held = {row.text for row in split.holdout}
-    written = lines(labelled.folder / TRANSFER_FILE)
-    seeds = {row["text"] for row in written if row["part"] != "generated"}
+    measured, published = (read_transfer(labelled.folder, split.labels, lineage) for lineage in split.lineages)
     assert len(held) > 10
-    assert not held & seeds
+    assert measured[Part.HOLDOUT].texts == []
+    assert measured[Part.HOLDOUT].logits.shape == (0, 3)
+    assert not held & {text for part in measured.values() for text in part.texts}
+    assert published[Part.HOLDOUT].texts == [row.text for row in split.holdout]
+    assert published[Part.HOLDOUT].hard.tolist() == split.targets(split.holdout)
+    assert not held & {text for part, texts in published.items() if part != Part.HOLDOUT for text in texts.texts}
+
+
+@pytest.mark.parametrize("budget", [0, 300, 900])
+def test_recombinations_stay_within_their_tokens(
+    budget: int, split: Split, teacher: StageResult[TeacherMetrics], spec: JobSpec, tmp_path: Path
+) -> None:
+    (tmp_path / TEXTS_FILE).write_text("", encoding="utf-8")
+    own = spec.label.model_copy(update={"recombined": 5.0, "recombined_tokens": budget})
+    metrics = label(LabelInputs(split, teacher.folder, tmp_path / TEXTS_FILE, spec.teacher, own), tmp_path, MemoryRecorder())
+    found = read_transfer(tmp_path, split.labels, Lineage.MEASURED)[Part.RECOMBINED_SEED].texts
+    tokens = sum(map(len, encode(load_tokenizer(teacher.folder / Lineage.MEASURED), found, 64))) if found else 0
+    assert 0.6 * budget <= tokens <= 1.1 * budget
+    assert metrics.recombined_texts == len(found)
 
 
 def test_characters_that_end_a_line_elsewhere_survive(labelled: StageResult[LabelMetrics], split: Split) -> None:
-    assert ODD_TEXT in read_transfer(labelled.folder, split.labels)["train"].texts
+    assert ODD_TEXT in read_transfer(labelled.folder, split.labels, Lineage.MEASURED)[Part.SEED].texts
 
 
-def test_every_sample_is_listed_with_its_probabilities(
+def test_every_sample_is_listed_with_the_measured_teachers_probabilities(
     labelled: StageResult[LabelMetrics], generated: StageResult[GenerateMetrics], split: Split
 ) -> None:
     samples, listed = lines(generated.folder / TEXTS_FILE), lines(labelled.folder / SYNTHETIC_FILE)
     assert [{key: entry[key] for key in ("text", "label", "verdict")} for entry in listed] == samples
-    part = read_transfer(labelled.folder, split.labels)["generated"]
+    part = read_transfer(labelled.folder, split.labels, Lineage.MEASURED)[Part.GENERATED]
     probabilities = iter(part.logits.softmax(-1).tolist())
     agreed = []
     for entry in listed:
@@ -76,14 +121,19 @@ def test_every_sample_is_listed_with_its_probabilities(
     assert labelled.metrics.agreement > 0.4  # the generator learned the labels; chance is a third
 
 
+@pytest.mark.parametrize("recombined", [0.0, 1.5])
 @pytest.mark.parametrize("samples", [[], [{"text": "spread the euro\u2028today", "label": None, "verdict": "kept"}]])
 def test_texts_without_an_asked_label(
-    samples: list[dict[str, Any]], split: Split, teacher: StageResult[TeacherMetrics], spec: JobSpec, tmp_path: Path
+    samples: list[dict[str, Any]], recombined: float, split: Split, teacher: StageResult[TeacherMetrics], spec: JobSpec, tmp_path: Path
 ) -> None:
     texts = tmp_path / TEXTS_FILE
     texts.write_text("".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in samples), encoding="utf-8")
-    metrics = label(LabelInputs(split, teacher.folder, texts, spec.teacher, spec.label), tmp_path, MemoryRecorder())
+    own = spec.label.model_copy(update={"recombined": recombined})
+    metrics = label(LabelInputs(split, teacher.folder, texts, spec.teacher, own), tmp_path, MemoryRecorder())
     assert metrics.agreement is None
     assert metrics.generated_texts == len(samples)
-    assert read_transfer(tmp_path, split.labels)["generated"].texts == [sample["text"] for sample in samples]
+    assert metrics.recombined_texts == round(recombined * metrics.seed_texts) + round(recombined * len(samples))
+    found = read_transfer(tmp_path, split.labels, Lineage.MEASURED)
+    assert found[Part.GENERATED].texts == [sample["text"] for sample in samples]
+    assert {part.hard.dtype for part in found.values()} == {torch.int64}  # also of parts without a text
     assert len(lines(tmp_path / SYNTHETIC_FILE)) == len(samples)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 
 from app.contracts.report import Report
 from app.contracts.spec import PublishSpec
@@ -17,8 +18,10 @@ from tests.workers.pipeline.test_finetune_teacher import logits_of
 from workers.pipeline import publish as stage
 from workers.pipeline.distil import DistilMetrics
 from workers.pipeline.publish import PublishInputs, PublishMetrics, publish
-from workers.training.onnx_export import ParityError
-from workers.training.split import Split
+from workers.training.checkpoints import load_student
+from workers.training.distillation import student_ids, student_logits
+from workers.training.onnx_export import ParityError, onnx_logits
+from workers.training.split import Lineage, Split
 
 
 @pytest.fixture
@@ -40,7 +43,7 @@ def test_the_manifest_is_what_serving_relies_on(published: StageResult[PublishMe
     assert manifest.parity == {"max_abs_logit_difference": published.metrics.max_abs_logit_difference, "rows": len(split.holdout)}
     assert 0 <= published.metrics.max_abs_logit_difference < 1e-4
     assert manifest.metrics["accuracy"] == published.metrics.accuracy
-    assert manifest.lineage == {"dataset": "abc"}
+    assert manifest.lineage == {"dataset": "abc", "refit": True}
 
 
 def test_five_classifiers_are_scored_on_the_same_rows(report: Report, split: Split) -> None:
@@ -67,16 +70,31 @@ def test_the_entries_are_the_artefacts_own(
     report: Report, published: StageResult[PublishMetrics], publish_inputs: PublishInputs, split: Split
 ) -> None:
     entries = {entry.name: entry for entry in report.entries}
-    answers = logits_of(publish_inputs.teacher, [row.text for row in split.holdout]).argmax(-1)
+    answers = logits_of(publish_inputs.teacher / Lineage.MEASURED, [row.text for row in split.holdout]).argmax(-1)
     assert entries["teacher"].accuracy.value == pytest.approx((answers == torch.tensor(split.targets(split.holdout))).float().mean().item())
     assert entries["teacher"].agreement == 1
-    assert entries["student"].bytes == published.metrics.bytes
+    assert entries["student"].bytes == pytest.approx(published.metrics.bytes, rel=1e-3)
     assert entries["student"].agreement == published.metrics.agreement
     assert entries["student"].parameters == published.metrics.parameters
     assert entries["teacher"].accuracy.value == published.metrics.teacher_accuracy
     gain = entries["student"].accuracy.value - entries["no_generation"].accuracy.value
     assert report.generation_gain.value == pytest.approx(gain)
     assert report.generation_gain.low <= report.generation_gain.value <= report.generation_gain.high
+
+
+def test_what_ships_is_the_published_student_and_what_is_scored_the_measured_one(
+    report: Report, published: StageResult[PublishMetrics], publish_inputs: PublishInputs, split: Split
+) -> None:
+    tokenizer = Tokenizer.from_file(str(published.folder / TOKENIZER_FILE))
+    ids = student_ids(tokenizer, [row.text for row in split.holdout], 32, 0)
+    ships = onnx_logits(published.folder / ONNX_FILE, ids, 0)
+    logits = {run: student_logits(load_student(publish_inputs.students, run)[0], ids, 0) for run in ("student", "published")}
+    assert torch.allclose(ships, logits["published"], atol=1e-4)
+    assert not torch.allclose(ships, logits["student"], atol=1e-2)
+    assert report.refit
+    truth = torch.tensor(split.targets(split.holdout))
+    scored = next(entry for entry in report.entries if entry.name == "student")
+    assert scored.accuracy.value == pytest.approx((logits["student"].argmax(-1) == truth).float().mean().item())
 
 
 def test_the_report_says_in_a_line_what_generation_did(report: Report, publish_inputs: PublishInputs) -> None:
@@ -113,10 +131,9 @@ def test_a_student_whose_export_differs_is_not_published(
     """Logits of thousands: in single precision, onnxruntime and torch then differ by more than is allowed."""
     students = tmp_path / "students"
     shutil.copytree(distilled.folder, students)
-    weights = load_file(students / "student.safetensors")
-    save_file(
-        {name: tensor * 1e5 if name == "head.out.weight" else tensor for name, tensor in weights.items()}, students / "student.safetensors"
-    )
+    file = students / "published.safetensors"
+    weights = load_file(file)
+    save_file({name: tensor * 1e5 if name == "head.out.weight" else tensor for name, tensor in weights.items()}, file)
     out = tmp_path / "out"
     out.mkdir()
     strict = replace(publish_inputs, students=students, spec=PublishSpec(parity_tolerance=1e-3, bootstrap_samples=100))

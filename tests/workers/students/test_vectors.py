@@ -11,23 +11,31 @@ from workers.students.vectors import piece_vectors
 from workers.training.encoder import load_tokenizer, new_teacher
 
 
-def test_each_piece_alone_through_the_teacher_reduced_by_pca(teacher_model: Path) -> None:
+def test_each_piece_alone_and_its_row_of_the_table_reduced_by_pca(teacher_model: Path) -> None:
     teacher, tokenizer = new_teacher(teacher_model, 3), load_tokenizer(teacher_model)
     pieces, recorder = list(range(len(tokenizer))), MemoryRecorder()
     found = piece_vectors(teacher, tokenizer, pieces, torch.device("cpu"), recorder.check)
-    assert found.shape == (227, 32)
+    assert found.shape == (227, 64)
     assert recorder.checks > 0
-    spread = found.var(0)
-    assert (spread[:-1] >= spread[1:] - 1e-5).all()  # leading components first
-    correlation = torch.corrcoef(found[:, :8].T)
-    assert torch.allclose(correlation, torch.eye(8), atol=1e-3)
-    assert abs(found.std() - 1) < 0.01
-    # A rotation keeps the distances of the teacher's own vectors, up to one scale.
-    place = tokenizer.convert_tokens_to_ids("card")
-    ids = torch.tensor([[2, place, 3], [2, 5, 3], [2, 99, 3]])
+    chosen = [tokenizer.convert_tokens_to_ids("card"), 5, 99]
+    ids = torch.tensor([[2, piece, 3] for piece in chosen])
     with torch.inference_mode():
         own = teacher.pooled(ids, torch.ones_like(ids))
-    wanted, given = torch.pdist(own), torch.pdist(found[[place, 5, 99]])
+    for view, vectors_of_it in ((found[:, :32], own), (found[:, 32:], teacher.word_embeddings()[chosen].detach())):
+        spread = view.var(0)
+        assert (spread[:-1] >= spread[1:] - 1e-5).all()  # leading components first
+        assert torch.allclose(torch.corrcoef(view[:, :8].T), torch.eye(8), atol=1e-3)
+        assert abs(view.std() - 1) < 0.01
+        # A rotation keeps the distances of the teacher's own vectors, up to one scale.
+        wanted, given = torch.pdist(vectors_of_it), torch.pdist(view[chosen])
+        assert torch.allclose(given / given[0], wanted / wanted[0], atol=1e-3)
+
+
+def test_some_pieces_are_their_rows_of_the_table_not_the_first_rows(teacher_model: Path) -> None:
+    teacher, tokenizer = new_teacher(teacher_model, 3), load_tokenizer(teacher_model)
+    pieces = list(range(50, 200, 3))
+    table = piece_vectors(teacher, tokenizer, pieces, torch.device("cpu"), lambda: None)[:, 32:]
+    wanted, given = torch.pdist(teacher.word_embeddings()[pieces].detach()), torch.pdist(table)
     assert torch.allclose(given / given[0], wanted / wanted[0], atol=1e-3)
 
 

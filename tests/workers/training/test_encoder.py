@@ -8,7 +8,16 @@ import torch
 
 from tests.workers.tiny import make_rows, save_encoder
 from workers.training.batching import pad
-from workers.training.encoder import Teacher, attention_mask, encode, load_teacher, load_tokenizer, new_teacher, predict_logits
+from workers.training.encoder import (
+    Teacher,
+    attention_mask,
+    encode,
+    load_teacher,
+    load_tokenizer,
+    new_teacher,
+    pooled_features,
+    predict_logits,
+)
 
 TEXTS = [row.text for row in make_rows(5)]
 CPU = torch.device("cpu")
@@ -48,10 +57,39 @@ def test_logits_come_in_the_order_of_the_texts(teacher: Teacher, teacher_model: 
     tokenizer = load_tokenizer(teacher_model)
     texts = [*TEXTS, "card", "a much longer text about the card that was in the post before it was stolen"]
     rows, seen = encode(tokenizer, texts, 64), []
-    together = predict_logits(teacher, rows, 0, 4, CPU, seen.append)
+    together = predict_logits(teacher, rows, 0, 4, CPU, "fp32", seen.append)
     for text, logits in zip(texts, together, strict=True):
         assert torch.allclose(predict_logits(teacher, encode(tokenizer, [text], 64), 0, 4, CPU)[0], logits, atol=1e-5)
     assert seen == [*range(4, len(texts), 4), len(texts)]
+
+
+def test_features_are_pooled_in_the_order_of_the_texts_without_dropout(teacher: Teacher, teacher_model: Path) -> None:
+    rows, seen = encode(load_tokenizer(teacher_model), TEXTS, 64), []
+    features = pooled_features(teacher.train(), rows, 0, 4, CPU, "fp32", seen.append)
+    assert features.shape == (len(TEXTS), 32)
+    for row, found in zip(rows, features, strict=True):
+        ids = torch.tensor([row])
+        with torch.inference_mode():
+            assert torch.allclose(teacher.pooled(ids, torch.ones_like(ids))[0], found, atol=1e-5)
+    assert seen[-1] == len(TEXTS)
+
+
+def test_in_bf16_answers_are_near_those_of_fp32(teacher: Teacher, teacher_model: Path) -> None:
+    rows = encode(load_tokenizer(teacher_model), TEXTS, 64)
+    exact, rounded = (predict_logits(teacher, rows, 0, 8, CPU, precision) for precision in ("fp32", "bf16"))
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(exact, rounded)
+    assert torch.allclose(exact, rounded, atol=0.1)
+
+
+def test_the_word_table_is_the_one_that_pieces_are_looked_up_in(teacher: Teacher) -> None:
+    assert teacher.word_embeddings() is teacher.encoder.embeddings.word_embeddings.weight
+    teacher.freeze_word_embeddings(True)
+    assert [name for name, parameter in teacher.named_parameters() if not parameter.requires_grad] == [
+        "encoder.embeddings.word_embeddings.weight"
+    ]
+    teacher.freeze_word_embeddings(False)
+    assert all(parameter.requires_grad for parameter in teacher.parameters())
 
 
 def test_a_teacher_survives_saving(teacher: Teacher, teacher_model: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The distillation loss against its formula, and the class weights and schedule beside it."""
+"""The distillation loss against its formula, and the schedule beside it."""
 
 import math
 from itertools import pairwise
@@ -8,7 +8,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from workers.pipeline.finetune_teacher import class_weights
 from workers.training.losses import distil_loss
 from workers.training.schedule import warmup_cosine
 
@@ -52,18 +51,6 @@ def test_the_soft_gradient_keeps_its_scale_at_any_temperature() -> None:
     # Hinton et al. 2015, equation 4, for logits without their means.
     centred = (STUDENT - STUDENT.mean(1, keepdim=True)) - (TEACHER - TEACHER.mean(1, keepdim=True))
     assert torch.allclose(gradient(400.0), centred / (3 * 4), rtol=0.02, atol=1e-3)
-
-
-def test_class_weights_are_inverse_frequencies() -> None:
-    targets = torch.tensor([0] * 6 + [1] * 3 + [2] * 1)
-    weights = class_weights(targets, 3)
-    assert torch.allclose(weights, 10 / (3 * torch.tensor([6.0, 3.0, 1.0])))
-    assert weights[targets].mean().item() == pytest.approx(1)
-    assert torch.equal(class_weights(torch.tensor([0, 1, 2, 2, 1, 0]), 3), torch.ones(3))
-
-
-def test_class_weights_are_finite_for_a_class_without_rows() -> None:
-    assert torch.isfinite(class_weights(torch.tensor([0, 0, 1]), 3)).all()
 
 
 def learning_rates(steps: int, ratio: float) -> list[float]:

@@ -8,10 +8,16 @@ from hypothesis import strategies as st
 from app.contracts.rows import Row
 from app.contracts.spec import SplitSpec
 from tests.workers.tiny import make_rows
-from workers.training.split import split_rows
+from workers.training.split import Lineage, split_rows
 
 COUNTS = st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), st.integers(5, 40), min_size=2)
-SPECS = st.builds(SplitSpec, holdout_fraction=st.floats(0.05, 0.5), validation_fraction=st.floats(0.05, 0.5), seed=st.integers(0, 999))
+SPECS = st.builds(
+    SplitSpec,
+    holdout_fraction=st.floats(0.05, 0.5),
+    validation_fraction=st.floats(0.05, 0.5),
+    refit=st.booleans(),
+    seed=st.integers(0, 999),
+)
 
 
 def rows_of(counts: dict[str, int]) -> list[Row]:
@@ -43,6 +49,25 @@ def test_own_test_rows_are_the_holdout_untouched(counts: dict[str, int], spec: S
     split = split_rows(rows, test, spec)
     assert split.holdout == test
     assert Counter(split.train + split.validation) == Counter(rows)
+    assert split.lineages == [Lineage.MEASURED]  # whatever the spec says: they are never learned from
+
+
+@given(counts=COUNTS, spec=SPECS)
+def test_the_measured_lineage_learns_from_all_rows_but_the_holdout_and_the_published_from_all(
+    counts: dict[str, int], spec: SplitSpec
+) -> None:
+    rows = rows_of(counts)
+    split = split_rows(rows, [], spec)
+    assert split.lineages == ([Lineage.MEASURED, Lineage.PUBLISHED] if spec.refit else [Lineage.MEASURED])
+    measured = split.seed_rows(Lineage.MEASURED)
+    assert not set(measured) & set(split.holdout)
+    assert Counter(measured + split.holdout) == Counter(rows)
+    assert Counter(split.seed_rows(Lineage.PUBLISHED)) == Counter(rows)
+
+
+def test_a_job_makes_both_lineages_unless_told_otherwise() -> None:
+    assert split_rows(make_rows(5), [], SplitSpec()).refit
+    assert not split_rows(make_rows(5), [], SplitSpec(refit=False)).refit
 
 
 def test_another_seed_gives_another_split() -> None:
