@@ -4,14 +4,17 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Peers of the quality bench pin what clashes with ours.
+PEERS := .venv-peers
+PEERS_INSTALLED := $(PEERS)/.installed
 # A smaller torch without CUDA: make install TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test lint bench clean
+.PHONY: help install demo up test lint bench bench-quality clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
 install: $(INSTALLED) ## make .venv with everything, the weights included
 
@@ -39,6 +42,14 @@ test: lint ## lint, then all tests
 bench: install ## every student on the bundled example, beside teacher and baselines; writes benchmarks/results
 	$(BIN)/python -m benchmarks.students $(BENCH)
 
+bench-quality: install $(PEERS_INSTALLED) ## ours beside SetFit, Model2Vec, fastText and others; options in BENCH, see docs/benchmarks.md
+	$(BIN)/python -m benchmarks.quality $(BENCH)
+
+$(PEERS_INSTALLED): benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r $<
+	touch $@
+
 clean: ## remove what install, tests and builds made; the service's data in .gendistil stays
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
