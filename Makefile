@@ -11,7 +11,7 @@ PEERS_INSTALLED := $(PEERS)/.installed
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test lint bench bench-quality clean
+.PHONY: help install demo up test lint bench bench-quality bench-sampling clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,9 @@ bench: install ## every student on the bundled example, beside teacher and basel
 
 bench-quality: install $(PEERS_INSTALLED) ## ours beside SetFit, Model2Vec, fastText and others; options in BENCH, see docs/benchmarks.md
 	$(BIN)/python -m benchmarks.quality $(BENCH)
+
+bench-sampling: install ## kept texts per second beside transformers' generate(), the same model in the same run
+	$(BIN)/python -m benchmarks.sampling $(BENCH)
 
 $(PEERS_INSTALLED): benchmarks/peers/requirements.txt
 	$(PYTHON) -m venv $(PEERS)

@@ -58,7 +58,7 @@ class GeneratorSpec(SpecPart):
     model: str = Field("embedded:smollm2-135m", min_length=1, max_length=400)
     conditioning: Conditioning = "label"
     epochs: int = Field(3, ge=1, le=100, description="At most; training ends once the validation perplexity rises.")
-    max_train_tokens: int = Field(30_000, ge=1, description="As many epochs as fit into it, but at least one.")
+    max_train_tokens: int = Field(20_000, ge=1, description="As many epochs as fit into it, but at least one.")
     learning_rate: float = Field(1e-3, gt=0, le=1e-2, description="`full` wants about 1e-4.")
     batch_size: int = Field(8, ge=1, le=1024)
     max_tokens: int = Field(160, ge=8, le=8192, description="Prompt and text together; longer rows are cut.")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import pytest
+import torch
 
 from app.contracts.rows import Row
 from app.contracts.spec import JobSpec
@@ -54,6 +55,12 @@ class StageResult(Generic[Metrics]):
 
 
 NewFolder = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Models this small gain nothing from threads, which on a shared machine wait for each other; sums come out the same everywhere."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
