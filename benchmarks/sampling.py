@@ -39,7 +39,7 @@ from workers.training.nucleus import Nucleus
 from workers.training.prompts import prompt
 from workers.training.recorder import NullRecorder
 from workers.training.sampling import in_order, sample_stream
-from workers.training.split import Split, split_rows
+from workers.training.split import Lineage, Split, split_rows
 
 HERE = Path(__file__).parent
 SPEC = resolve_spec("fast", {})
@@ -98,14 +98,15 @@ def ours_in_batches(bench: Bench, size: int, seed: int) -> list[Sample]:
 def transformers_generate(bench: Bench, size: int, seed: int, top_k: int = SPEC.generate.top_k) -> list[Sample]:
     torch.manual_seed(seed)
     prompts, spec, end = bench.prompts(), SPEC.generate, bench.tokenizer.eos_token_id
+    model: Any = bench.model
     samples: list[Sample] = []
     for start in range(0, len(prompts), size):
         batch = prompts[start : start + size]
         width = max(len(prompt) for prompt in batch)
-        ids = torch.tensor([[end] * (width - len(prompt)) + prompt for prompt in batch], device=bench.model.device)
-        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in batch], device=bench.model.device)
+        ids = torch.tensor([[end] * (width - len(prompt)) + prompt for prompt in batch], device=model.device)
+        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in batch], device=model.device)
         with torch.inference_mode():
-            whole: Any = bench.model.generate(  # type: ignore[operator]  # a mixin's method that its types hide
+            whole = model.generate(
                 input_ids=ids,
                 attention_mask=mask,
                 do_sample=True,
@@ -138,7 +139,7 @@ def _never() -> None:
 
 def measure(contestant: Contestant, bench: Bench, size: int, seed: int) -> Round:
     """Draws, decodes and judges, as the stage does."""
-    judge = TextFilter([row.text for row in bench.split.train + bench.split.validation], SPEC.generate.near_duplicate)
+    judge = TextFilter([row.text for row in bench.split.seed_rows(Lineage.MEASURED)], SPEC.generate.near_duplicate)
     began = time.perf_counter()
     samples = contestant(bench, size, seed)
     texts = [str(bench.tokenizer.decode(sample.ids, skip_special_tokens=True)).strip() for sample in samples]

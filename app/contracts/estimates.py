@@ -143,12 +143,6 @@ def _recombined_share(spec: JobSpec, texts: float, tokens: float) -> float:
     return min(spec.label.recombined, spec.label.recombined_tokens / max(1.0, read))
 
 
-def _recombined(spec: JobSpec, seed_rows: float, tokens: float) -> float:
-    """Recombined texts for each seed row and each generated text."""
-    whole = (seed_rows + spec.generate.texts) * min(tokens, spec.teacher.max_tokens)
-    return min(spec.label.recombined, spec.label.recombined_tokens / max(1.0, whole))
-
-
 def _texts_an_epoch(spec: JobSpec, texts: float) -> float:
     """A small transfer set is repeated until there are `min_steps` steps."""
     return max(texts, spec.distil.min_steps * spec.distil.batch_size / spec.distil.epochs)

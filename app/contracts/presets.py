@@ -44,7 +44,7 @@ PRESETS: dict[str, JobSpec] = {
 
 PRESET_SUMMARIES: dict[str, str] = {
     "fast": "Minutes on two CPU cores; the default.",
-    "balanced": "More texts and longer training; half an hour on two CPU cores.",
+    "balanced": "More texts and longer training, on two CPU cores too.",
     "thorough": "100,000 generated texts; wants a GPU.",
     "paper": "BERT-large and GPT-2 as in arXiv 2002.00733; wants a GPU and access to a model hub.",
 }

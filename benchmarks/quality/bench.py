@@ -11,6 +11,7 @@ from benchmarks.quality.peers import PeerFailed, grouped, run_peers, sentence_en
 from benchmarks.quality.plan import Options, Rows, ours_fingerprint, peer_fingerprint, seeded_spec
 from benchmarks.quality.rows import BenchSet
 from benchmarks.quality.store import Entry, digest
+from workers.models import ModelUnavailable
 
 IsDone = Callable[[str, int, str, str], bool]
 """(set, seed, method, fingerprint) -> whether there is such a figure already."""
@@ -71,7 +72,7 @@ def _ours(rows: Rows, options: Options, is_done: IsDone, keep: Keep) -> list[str
 
         try:
             run_ours(job, record)
-        except Exception:  # whatever it was, the other sets and seeds are worth their figures
+        except (ArithmeticError, ModelUnavailable, OSError, RuntimeError, ValueError):  # of this run; a fault in the bench ends it
             traceback.print_exc()
             failed.append(name)
         else:

@@ -1,6 +1,6 @@
 """Stage 5: train the student on the transfer set, and beside it the two students that show what the generated texts are worth."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -20,9 +20,10 @@ from workers.training.split import Lineage, Split
 from workers.training.transfer import Part, TransferPart, read_transfer
 
 RUNS = ("student", "no_generation", "seed_only")
-"""The student; the same distilled without generated texts; the same trained on the seed rows' labels alone, without the teacher's."""
-PUBLISHED = "published"
-"""The student that went on with the published teacher's answers, where the split has that lineage."""
+"""The student; the same distilled without generated texts; the same trained on the seed rows' labels alone, without the teacher's.
+
+Where the split has that lineage, the student goes on with the published teacher's answers, as `Lineage.PUBLISHED`.
+"""
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,9 @@ def distil(inputs: DistilInputs, out: Path, recorder: Recorder) -> DistilMetrics
     before = 0
     losses: dict[str, EpochLosses] = {}
     sizes: dict[str, int] = {}
-    dimensions = 0
 
-    def train(run: str, student: Student, rows: Targets, run_spec: DistilSpec, epochs: int) -> None:
-        nonlocal before, dimensions
+    def train(run: str, student: Student, rows: Targets, run_spec: DistilSpec, epochs: int) -> Student:
+        nonlocal before
 
         def on_epoch(now: EpochLosses) -> None:
             recorder.progress(before + now.epoch, total)
@@ -89,25 +89,27 @@ def distil(inputs: DistilInputs, out: Path, recorder: Recorder) -> DistilMetrics
         sizes[run] = len(rows.ids)
         before += epochs
         plain = shipped(student, vocabulary)
-        dimensions = student.embedding.width
-        save_student(plain, StudentShape(spec.student, dimensions, len(split.labels), spec.max_tokens, pad_id), out, run)
+        save_student(plain, StudentShape(spec.student, plain.embedding.width, len(split.labels), spec.max_tokens, pad_id), out, run)
+        return plain
 
-    student: Student | None = None
+    students = {}
     for run in reversed(RUNS):
         rows, run_spec = trainings[run]
-        student = new_student(ARCHITECTURES[spec.student], vocabulary, base, len(split.labels), spec, device)
-        train(run, student, rows, run_spec, spec.epochs)
-    assert student is not None
+        students[run] = new_student(ARCHITECTURES[spec.student], vocabulary, base, len(split.labels), spec, device)
+        plain = train(run, students[run], rows, run_spec, spec.epochs)
     if split.refit:
-        refit = {part: targets(texts) for part, texts in read_transfer(inputs.transfer, split.labels, Lineage.PUBLISHED).items()}
+        refit = {
+            part: targets(texts) if part == Part.HOLDOUT else replace(parts[part], logits=texts.logits, hard=texts.hard)
+            for part, texts in read_transfer(inputs.transfer, split.labels, Lineage.PUBLISHED).items()
+        }
         rows = (refit[Part.SEED] + refit[Part.HOLDOUT]).repeat(spec.seed_repeats)
         for part in (Part.RECOMBINED_SEED, Part.GENERATED, Part.RECOMBINED):
             rows = rows + refit[part]
-        train(PUBLISHED, student, rows, spec, spec.refit_epochs)
+        plain = train(Lineage.PUBLISHED, students["student"], rows, spec, spec.refit_epochs)
     tokenizer.save(str(out / TOKENIZER_FILE), pretty=False)
     return DistilMetrics(
-        parameter_count(shipped(student, vocabulary)),
-        dimensions,
+        parameter_count(plain),
+        plain.embedding.width,
         len(vocabulary.pieces),
         sizes,
         {run: loss.kd_loss for run, loss in losses.items()},

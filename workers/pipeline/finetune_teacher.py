@@ -44,7 +44,7 @@ def finetune_teacher(inputs: TeacherInputs, out: Path, recorder: Recorder) -> Te
     tokenizer = load_tokenizer(inputs.model)
     pad_id = int(tokenizer.pad_token_id or 0)
     teacher = new_teacher(inputs.model, len(split.labels)).to(device)
-    total = spec.epochs + (spec.refit_epochs if len(split.lineages) > 1 else 0)
+    total = spec.epochs + (spec.refit_epochs if split.refit else 0)
     rows: dict[str, int] = {}
     losses: dict[str, float] = {}
     before = 0

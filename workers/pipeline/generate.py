@@ -18,7 +18,7 @@ from workers.training.prompts import prompt
 from workers.training.quota import Quota
 from workers.training.recorder import Recorder
 from workers.training.sampling import in_order, sample_stream
-from workers.training.split import Split
+from workers.training.split import Lineage, Split
 
 TEXTS_FILE = "texts.jsonl"
 
@@ -74,7 +74,7 @@ def _sample_all(inputs: GenerateInputs, file: TextIO, verdicts: Counter[str], ke
     torch.nn.Module.to(model, device)  # transformers' own override is not typed
     model.eval()
     prompts = {label: prompt_ids(tokenizer, prompt(label, conditioning)) for label in split.labels}
-    judge = TextFilter([row.text for row in split.train + split.validation], spec.near_duplicate)
+    judge = TextFilter([row.text for row in split.seed_rows(Lineage.MEASURED)], spec.near_duplicate)
     nucleus = Nucleus(spec.temperature, spec.top_p, spec.top_k)
     quota = Quota(split.labels, spec.texts, int(spec.texts * spec.max_attempts))
     asked: list[str] = []

@@ -31,8 +31,6 @@ _RUNS = {
     "seed_only": "The same student, trained on the seed rows' labels without a teacher.",
 }
 
-_PUBLISHED = "published"
-
 
 @dataclass(frozen=True)
 class PublishInputs:
@@ -82,7 +80,7 @@ def publish(inputs: PublishInputs, out: Path, recorder: Recorder) -> PublishMetr
     scored(student)
     onnx_logits = student.logits
     if split.refit:  # this one has learned from the holdout: it ships, but its score there would mean nothing
-        ships, torch_logits, shape = student_candidate(inputs.students, _PUBLISHED, "", texts, out / ONNX_FILE)
+        ships, torch_logits, shape = student_candidate(inputs.students, Lineage.PUBLISHED, "", texts, out / ONNX_FILE)
         onnx_logits = ships.logits
     difference = prove_parity(torch_logits, onnx_logits, inputs.spec.parity_tolerance)
     for run in ("seed_only", "no_generation"):

@@ -24,7 +24,7 @@ from workers.training.devices import pick_device
 from workers.training.distillation import student_ids, student_logits
 from workers.training.encoder import attention_mask, encode, load_teacher, predict_logits
 from workers.training.onnx_export import export_onnx, onnx_logits
-from workers.training.split import Split
+from workers.training.split import Lineage, Split
 
 _TIMED_TEXTS = 50
 
@@ -80,7 +80,7 @@ def student_candidate(folder: Path, run: str, description: str, texts: list[str]
 
 def tfidf_candidate(split: Split, texts: list[str]) -> Candidate:
     """Word uni- and bigrams with logistic regression, on the seed rows; it needs no validation part, so it learns from that too."""
-    rows = split.train + split.validation
+    rows = split.seed_rows(Lineage.MEASURED)
     model = make_pipeline(
         TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10, max_iter=1000, class_weight="balanced")
     )

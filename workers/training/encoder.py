@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from app.contracts.spec import Precision
 from workers.training.batching import length_sorted_batches, pad
@@ -18,7 +18,9 @@ HEAD_FILE = "head.safetensors"
 class Teacher(nn.Module):
     """`forward`: ids (B, T), mask (B, T) -> logits (B, C)."""
 
-    def __init__(self, encoder: nn.Module, hidden: int, classes: int, dropout: float = 0.1) -> None:
+    encoder: PreTrainedModel
+
+    def __init__(self, encoder: PreTrainedModel, hidden: int, classes: int, dropout: float = 0.1) -> None:
         super().__init__()
         self.encoder = encoder
         self.dropout = nn.Dropout(dropout)
@@ -36,14 +38,13 @@ class Teacher(nn.Module):
 
     def word_embeddings(self) -> Tensor:
         """(V, H): the table that the encoder looks its pieces up in."""
-        table: Tensor = self.encoder.get_input_embeddings().weight  # type: ignore[operator]  # a transformers model behind nn.Module
-        return table
+        return self.encoder.get_input_embeddings().get_parameter("weight")
 
     def freeze_word_embeddings(self, frozen: bool) -> None:
         self.word_embeddings().requires_grad_(not frozen)
 
     def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.encoder.save_pretrained(folder)  # type: ignore[operator]  # a transformers model behind nn.Module
+        self.encoder.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         save_file({name: tensor.contiguous() for name, tensor in self.head.state_dict().items()}, folder / HEAD_FILE)
 

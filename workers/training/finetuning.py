@@ -77,7 +77,8 @@ def finetune(
         total = 0.0
         for batch in shuffled_batches([len(row) for row in rows.ids], spec.batch_size, rng):
             texts = [rows.ids[index] for index in batch]
-            ids, mask = pad(texts, pad_id), attention_mask(texts, pad(texts, pad_id))
+            ids = pad(texts, pad_id)
+            mask = attention_mask(texts, ids)
             targets = rows.targets[batch].repeat(views).to(device)
             with autocast(spec.precision, device):
                 embeddings = teacher.pooled(ids.repeat(views, 1).to(device), mask.repeat(views, 1).to(device))

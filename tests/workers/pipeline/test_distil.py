@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from app.contracts.spec import JobSpec
 from app.contracts.students import TOKENIZER_FILE
 from tests.workers.conftest import MemoryRecorder, StageResult
-from workers.pipeline.distil import PUBLISHED, RUNS, DistilInputs, DistilMetrics, distil
+from workers.pipeline.distil import RUNS, DistilInputs, DistilMetrics, distil
 from workers.pipeline.finetune_teacher import TeacherMetrics
 from workers.pipeline.label import LabelMetrics
 from workers.students.base import parameter_count
@@ -19,7 +19,7 @@ from workers.training.recorder import StageStopped
 from workers.training.split import Lineage, Split
 from workers.training.transfer import Part, read_transfer
 
-ALL = (*RUNS, PUBLISHED)
+ALL = (*RUNS, Lineage.PUBLISHED)
 
 
 def test_four_students_are_written(distilled: StageResult[DistilMetrics], spec: JobSpec) -> None:
