@@ -60,13 +60,14 @@ def prior_seconds(spec: JobSpec, data: DataFigures) -> dict[Stage, float]:
     generator_tokens = seed_rows * (1 - spec.split.validation_fraction) * min(tokens + prompt, spec.generator.max_tokens)
     generator_epochs = max(1, min(spec.generator.epochs, spec.generator.max_train_tokens // max(1.0, generator_tokens)))
     reading = min(tokens, spec.teacher.max_tokens) * TEACHER_FORWARD * teacher  # one text, by the teacher
-    texts = seed_rows + spec.generate.texts
+    generated = spec.generate.quota(tokens)
+    texts = seed_rows + generated
     # The published teacher reads the recombined texts not again, but the holdout.
     read_texts = texts * (1 + _recombined_share(spec, texts, tokens)) + (texts + holdout if refit else 0)
     work = {
         Stage.FINETUNE_TEACHER: _teacher_seconds(spec, seed_rows, holdout if refit else 0.0, tokens),
         Stage.FINETUNE_GENERATOR: generator_epochs * generator_tokens * GENERATOR_TRAIN * generator,
-        Stage.GENERATE: spec.generate.texts * min(tokens, spec.generate.max_new_tokens) * GENERATOR_SAMPLE * generator,
+        Stage.GENERATE: generated * min(tokens, spec.generate.max_new_tokens) * GENERATOR_SAMPLE * generator,
         Stage.LABEL: read_texts * reading,
         Stage.DISTIL: _distil_seconds(spec, seed_rows, holdout if refit else 0.0, tokens),
         Stage.PUBLISH: holdout * reading,
@@ -128,12 +129,13 @@ def _teacher_seconds(spec: JobSpec, seed_rows: float, refit_rows: float, tokens:
 def _distil_seconds(spec: JobSpec, seed_rows: float, refit_rows: float, tokens: float) -> float:
     """The three students that are measured, and the one that goes on with `refit_rows`."""
     distil = spec.distil
-    recombined = _recombined_share(spec, seed_rows + spec.generate.texts, tokens)
+    generated = spec.generate.quota(tokens)
+    recombined = _recombined_share(spec, seed_rows + generated, tokens)
     own = seed_rows * (distil.seed_repeats + recombined)
-    generated = spec.generate.texts * (1 + recombined)
-    seen = distil.epochs * sum(_texts_an_epoch(spec, texts) for texts in (own + generated, own, seed_rows))
+    others = generated * (1 + recombined)
+    seen = sum(_texts_seen(spec, distil.epochs, texts) for texts in (own + others, own, seed_rows))
     if refit_rows:
-        seen += distil.refit_epochs * _texts_an_epoch(spec, own + generated + refit_rows * distil.seed_repeats)
+        seen += _texts_seen(spec, distil.refit_epochs, own + others + refit_rows * distil.seed_repeats)
     return seen * min(tokens, distil.max_tokens) * STUDENT_TRAIN[distil.student]
 
 
@@ -143,9 +145,10 @@ def _recombined_share(spec: JobSpec, texts: float, tokens: float) -> float:
     return min(spec.label.recombined, spec.label.recombined_tokens / max(1.0, read))
 
 
-def _texts_an_epoch(spec: JobSpec, texts: float) -> float:
-    """A small transfer set is repeated until there are `min_steps` steps."""
-    return max(texts, spec.distil.min_steps * spec.distil.batch_size / spec.distil.epochs)
+def _texts_seen(spec: JobSpec, epochs: int, texts: float) -> float:
+    """In `epochs`; of a small transfer set no fewer than `min_steps` hold, of a large one about as many as `max_steps` hold."""
+    share, size = epochs / spec.distil.epochs, spec.distil.batch_size
+    return max(min(epochs * texts, spec.distil.max_steps * share * size), texts, spec.distil.min_steps * share * size)
 
 
 def _parameters(reference: str, role: str) -> float:

@@ -11,16 +11,16 @@ PRESETS: dict[str, JobSpec] = {
     "balanced": JobSpec(
         teacher=TeacherSpec(epochs=8),
         generator=GeneratorSpec(max_train_tokens=100_000),
-        generate=GenerateSpec(texts=8000),
+        generate=GenerateSpec(tokens=400_000),
         label=LabelSpec(recombined_tokens=1_000_000),
-        distil=DistilSpec(epochs=12),
+        distil=DistilSpec(max_steps=10_000),
     ),
     "thorough": JobSpec(
         teacher=TeacherSpec(epochs=10, batch_size=32),
         generator=GeneratorSpec(method="full", learning_rate=1e-4, max_train_tokens=10_000_000, batch_size=16),
         generate=GenerateSpec(texts=100_000, batch_size=512),
         label=LabelSpec(recombined=2.0, recombined_tokens=20_000_000),
-        distil=DistilSpec(epochs=10, batch_size=128),
+        distil=DistilSpec(max_steps=50_000, batch_size=128),
     ),
     "paper": JobSpec(
         split=SplitSpec(refit=False),
@@ -38,7 +38,7 @@ PRESETS: dict[str, JobSpec] = {
         ),
         generate=GenerateSpec(texts=100_000, batch_size=256, top_p=1.0, top_k=1000),
         label=LabelSpec(recombined=0.0),
-        distil=DistilSpec(student="bilstm", temperature=1.0, alpha=1.0, seed_repeats=1, epochs=40),
+        distil=DistilSpec(student="bilstm", temperature=1.0, alpha=1.0, seed_repeats=1, epochs=40, max_steps=1_000_000),
     ),
 }
 

@@ -4,6 +4,7 @@ A preset is a complete `JobSpec` (see `presets.py`). A caller overrides any fiel
 error, never ignored. The parts are split by stage, so that a stage's artefact key hashes only what that stage reads.
 """
 
+import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +14,7 @@ FinetuneMethod = Literal["lora", "full"]
 HeadInit = Literal["probe", "random"]
 Conditioning = Literal["label", "none"]
 StudentKind = Literal["cnn", "bilstm", "bag"]
+_LEAST_TOKENS = 8
 
 
 class SpecPart(BaseModel):
@@ -72,8 +74,11 @@ class GeneratorSpec(SpecPart):
 class GenerateSpec(SpecPart):
     """Nucleus sampling (Holtzman et al. 2020) of new, unlabelled texts."""
 
-    texts: int = Field(2500, ge=0, le=1_000_000, description="Quota of kept texts.")
-    batch_size: int = Field(256, ge=1, le=4096)
+    texts: int | None = Field(None, ge=0, le=1_000_000, description="Quota of kept texts; null: as many as `tokens` hold.")
+    tokens: int = Field(
+        80_000, ge=1, le=1_000_000_000, description="Of the generator, in all kept texts, where one has as many as a seed row on the mean."
+    )
+    batch_size: int = Field(128, ge=1, le=4096)
     temperature: float = Field(1.0, gt=0, le=5)
     top_p: float = Field(0.95, gt=0, le=1)
     top_k: int = Field(200, ge=1, le=1000, description="Nucleus is cut from this many best pieces; spares sorting the vocabulary.")
@@ -82,13 +87,25 @@ class GenerateSpec(SpecPart):
     max_attempts: float = Field(3.0, ge=1, le=100, description="Samples drawn at most, as a multiple of the quota.")
     seed: int = Field(0, ge=0)
 
+    def quota(self, mean_tokens: float) -> int:
+        """Texts to keep, where a seed row has `mean_tokens` of the generator's tokens.
+
+        None counts for less than `_LEAST_TOKENS`: very short texts soon repeat each other.
+        """
+        if self.texts is not None:
+            return self.texts
+        return math.ceil(self.tokens / max(_LEAST_TOKENS, min(mean_tokens, self.max_new_tokens)))
+
 
 class LabelSpec(SpecPart):
     """Soft targets: the teacher's logits over the seed rows, the generated texts, and recombinations of both."""
 
     batch_size: int = Field(64, ge=1, le=4096)
     recombined: float = Field(5.0, ge=0, le=50, description="Texts made of parts of others, for each seed row and each generated text.")
-    recombined_tokens: int = Field(250_000, ge=0, description="All recombined texts together, at most, in the teacher's tokens.")
+    recombined_tokens: int = Field(300_000, ge=0, description="All recombined texts together, at most, in the teacher's tokens.")
+    exchanged_words: float = Field(
+        0.35, ge=0, le=1, description="In half of the recombined texts, the share of words exchanged for any of the encoder's vocabulary."
+    )
     seed: int = Field(0, ge=0)
 
 
@@ -103,6 +120,7 @@ class DistilSpec(SpecPart):
     epochs: int = Field(10, ge=1, le=1000)
     refit_epochs: int = Field(3, ge=1, le=1000, description="More epochs, with the holdout's rows, for the published student.")
     min_steps: int = Field(600, ge=1, le=1_000_000, description="Small transfer sets are repeated up to this many steps.")
+    max_steps: int = Field(4000, ge=1, description="Epochs are cut to as many as fit into it, but at least one.")
     learning_rate: float = Field(3e-3, gt=0, le=1)
     batch_size: int = Field(64, ge=1, le=4096)
     max_tokens: int = Field(128, ge=8, le=4096)

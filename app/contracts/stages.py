@@ -50,9 +50,9 @@ class StageNode:
 GRAPH: dict[Stage, StageNode] = {
     Stage.FINETUNE_TEACHER: StageNode((), ("split", "teacher"), "gpu", "epochs", version=2),
     Stage.FINETUNE_GENERATOR: StageNode((), ("split", "generator"), "gpu", "epochs", version=2),
-    Stage.GENERATE: StageNode((Stage.FINETUNE_GENERATOR,), ("split", "generator", "generate"), "gpu", "texts", version=2),
-    Stage.LABEL: StageNode((Stage.FINETUNE_TEACHER, Stage.GENERATE), ("split", "teacher", "label"), "gpu", "texts", version=2),
-    Stage.DISTIL: StageNode((Stage.FINETUNE_TEACHER, Stage.LABEL), ("split", "distil"), "gpu", "epochs", version=2),
+    Stage.GENERATE: StageNode((Stage.FINETUNE_GENERATOR,), ("split", "generator", "generate"), "gpu", "texts", version=3),
+    Stage.LABEL: StageNode((Stage.FINETUNE_TEACHER, Stage.GENERATE), ("split", "teacher", "label"), "gpu", "texts", version=3),
+    Stage.DISTIL: StageNode((Stage.FINETUNE_TEACHER, Stage.LABEL), ("split", "distil"), "gpu", "epochs", version=3),
     Stage.PUBLISH: StageNode(
         (Stage.FINETUNE_TEACHER, Stage.LABEL, Stage.DISTIL), ("split", "teacher", "distil", "publish"), "cpu", "rows", reusable=False
     ),

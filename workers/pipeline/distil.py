@@ -1,5 +1,6 @@
 """Stage 5: train the student on the transfer set, and beside it the two students that show what the generated texts are worth."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from workers.students.vectors import piece_vectors
 from workers.students.vocabulary import choose_vocabulary
 from workers.training.checkpoints import StudentShape, save_student
 from workers.training.devices import pick_device
-from workers.training.distillation import EpochLosses, Targets, new_student, shipped, student_ids, train_student
+from workers.training.distillation import EpochLosses, Targets, epochs_within, new_student, shipped, student_ids, train_student
 from workers.training.encoder import load_teacher
 from workers.training.recorder import Recorder
 from workers.training.split import Lineage, Split
@@ -72,12 +73,16 @@ def distil(inputs: DistilInputs, out: Path, recorder: Recorder) -> DistilMetrics
         "no_generation": (own, spec),
         "seed_only": (parts[Part.SEED], spec.model_copy(update={"alpha": 0.0})),
     }
-    total = len(RUNS) * spec.epochs + (spec.refit_epochs if split.refit else 0)
+    refit = _refit_targets(inputs, parts, targets) if split.refit else None
+    epochs = {run: epochs_within(spec, spec.epochs, len(rows.ids)) for run, (rows, _) in trainings.items()}
+    if refit is not None:
+        epochs[Lineage.PUBLISHED] = epochs_within(spec, spec.refit_epochs, len(refit.ids))
+    total = sum(epochs.values())
     before = 0
     losses: dict[str, EpochLosses] = {}
     sizes: dict[str, int] = {}
 
-    def train(run: str, student: Student, rows: Targets, run_spec: DistilSpec, epochs: int) -> Student:
+    def train(run: str, student: Student, rows: Targets, run_spec: DistilSpec) -> Student:
         nonlocal before
 
         def on_epoch(now: EpochLosses) -> None:
@@ -85,9 +90,9 @@ def distil(inputs: DistilInputs, out: Path, recorder: Recorder) -> DistilMetrics
             message = f"{run} epoch {now.epoch}: kd_loss {now.kd_loss:.4f}, class_loss {now.class_loss:.4f}"
             recorder.event("epoch", message, run=run, **asdict(now))
 
-        losses[run] = train_student(student, rows, run_spec, epochs, on_epoch, recorder.check)
+        losses[run] = train_student(student, rows, run_spec, epochs[run], on_epoch, recorder.check)
         sizes[run] = len(rows.ids)
-        before += epochs
+        before += epochs[run]
         plain = shipped(student, vocabulary)
         save_student(plain, StudentShape(spec.student, plain.embedding.width, len(split.labels), spec.max_tokens, pad_id), out, run)
         return plain
@@ -96,16 +101,9 @@ def distil(inputs: DistilInputs, out: Path, recorder: Recorder) -> DistilMetrics
     for run in reversed(RUNS):
         rows, run_spec = trainings[run]
         students[run] = new_student(ARCHITECTURES[spec.student], vocabulary, base, len(split.labels), spec, device)
-        plain = train(run, students[run], rows, run_spec, spec.epochs)
-    if split.refit:
-        refit = {
-            part: targets(texts) if part == Part.HOLDOUT else replace(parts[part], logits=texts.logits, hard=texts.hard)
-            for part, texts in read_transfer(inputs.transfer, split.labels, Lineage.PUBLISHED).items()
-        }
-        rows = (refit[Part.SEED] + refit[Part.HOLDOUT]).repeat(spec.seed_repeats)
-        for part in (Part.RECOMBINED_SEED, Part.GENERATED, Part.RECOMBINED):
-            rows = rows + refit[part]
-        plain = train(Lineage.PUBLISHED, students["student"], rows, spec, spec.refit_epochs)
+        plain = train(run, students[run], rows, run_spec)
+    if refit is not None:
+        plain = train(Lineage.PUBLISHED, students["student"], refit, spec)
     tokenizer.save(str(out / TOKENIZER_FILE), pretty=False)
     return DistilMetrics(
         parameter_count(plain),
@@ -114,6 +112,18 @@ def distil(inputs: DistilInputs, out: Path, recorder: Recorder) -> DistilMetrics
         sizes,
         {run: loss.kd_loss for run, loss in losses.items()},
     )
+
+
+def _refit_targets(inputs: DistilInputs, parts: dict[Part, Targets], targets: Callable[[TransferPart], Targets]) -> Targets:
+    """The same texts with the published teacher's answers, and the holdout. `parts`: as ids, with the measured teacher's answers."""
+    found = {
+        part: targets(texts) if part == Part.HOLDOUT else replace(parts[part], logits=texts.logits, hard=texts.hard)
+        for part, texts in read_transfer(inputs.transfer, inputs.split.labels, Lineage.PUBLISHED).items()
+    }
+    rows = (found[Part.SEED] + found[Part.HOLDOUT]).repeat(inputs.spec.seed_repeats)
+    for part in (Part.RECOMBINED_SEED, Part.GENERATED, Part.RECOMBINED):
+        rows = rows + found[part]
+    return rows
 
 
 def _serving_tokenizer(folder: Path) -> Tokenizer:

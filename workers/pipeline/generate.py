@@ -1,6 +1,7 @@
 """Stage 3: sample new texts from the generator until the quota of kept ones is reached."""
 
 import json
+import statistics
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,22 +51,22 @@ def generate(inputs: GenerateInputs, out: Path, recorder: Recorder) -> GenerateM
     verdicts: Counter[str] = Counter({verdict.value: 0 for verdict in Verdict})
     kept: Counter[str] = Counter(dict.fromkeys(split.labels, 0))
     with (out / TEXTS_FILE).open("w", encoding="utf-8") as file:
-        if spec.texts:
-            _sample_all(inputs, file, verdicts, kept, recorder)
+        quota = _sample_all(inputs, file, verdicts, kept, recorder) if spec.texts != 0 else 0
     shortfall = None
-    if verdicts[Verdict.KEPT] < spec.texts:
+    if verdicts[Verdict.KEPT] < quota:
         drawn = sum(verdicts.values())
         dropped = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common() if count and verdict != Verdict.KEPT)
         few = ", ".join(f"{label} {count}" for label, count in sorted(kept.items(), key=lambda item: item[1])[:3])
         shortfall = (
-            f"{verdicts[Verdict.KEPT]} of {spec.texts} texts kept after {drawn} samples, the most that max_attempts allows ({dropped}; "
+            f"{verdicts[Verdict.KEPT]} of {quota} texts kept after {drawn} samples, the most that max_attempts allows ({dropped}; "
             f"fewest kept: {few}). Raise spec.generate.max_attempts or spec.generate.temperature, or ask for fewer texts."
         )
     by_label = dict(kept) if inputs.generator_spec.conditioning == "label" else {}
-    return GenerateMetrics(spec.texts, dict(verdicts), by_label, shortfall)
+    return GenerateMetrics(quota, dict(verdicts), by_label, shortfall)
 
 
-def _sample_all(inputs: GenerateInputs, file: TextIO, verdicts: Counter[str], kept: Counter[str], recorder: Recorder) -> None:
+def _sample_all(inputs: GenerateInputs, file: TextIO, verdicts: Counter[str], kept: Counter[str], recorder: Recorder) -> int:
+    """Returns the quota of texts that it aimed at."""
     spec, split, conditioning = inputs.spec, inputs.split, inputs.generator_spec.conditioning
     device = pick_device()
     model, tokenizer = load_generator(
@@ -74,9 +75,11 @@ def _sample_all(inputs: GenerateInputs, file: TextIO, verdicts: Counter[str], ke
     torch.nn.Module.to(model, device)  # transformers' own override is not typed
     model.eval()
     prompts = {label: prompt_ids(tokenizer, prompt(label, conditioning)) for label in split.labels}
-    judge = TextFilter([row.text for row in split.seed_rows(Lineage.MEASURED)], spec.near_duplicate)
+    seeds = [row.text for row in split.seed_rows(Lineage.MEASURED)]
+    texts = spec.quota(statistics.mean(len(ids) + 1 for ids in tokenizer(seeds).input_ids))  # and the one that ends it
+    judge = TextFilter(seeds, spec.near_duplicate)
     nucleus = Nucleus(spec.temperature, spec.top_p, spec.top_k)
-    quota = Quota(split.labels, spec.texts, int(spec.texts * spec.max_attempts))
+    quota = Quota(split.labels, texts, int(texts * spec.max_attempts))
     asked: list[str] = []
 
     def next_prompt() -> list[int] | None:
@@ -95,8 +98,9 @@ def _sample_all(inputs: GenerateInputs, file: TextIO, verdicts: Counter[str], ke
         quota.note(label, verdict == Verdict.KEPT)
         wanted = None if conditioning == "none" else label
         file.write(json.dumps({"text": text, "label": wanted, "verdict": verdict}, ensure_ascii=False) + "\n")
-        recorder.progress(verdicts[Verdict.KEPT], spec.texts)
+        recorder.progress(verdicts[Verdict.KEPT], texts)
         if quota.reached:
             break
     kept.update(quota.kept)
     recorder.event("sampled", f"{quota.kept.total()} of {quota.judged} samples kept", drawn=quota.judged, verdicts=dict(verdicts))
+    return texts

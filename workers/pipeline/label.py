@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from app.contracts.spec import LabelSpec, TeacherSpec
 from workers.training.devices import pick_device
-from workers.training.encoder import encode, load_teacher, predict_logits
+from workers.training.encoder import encode, load_teacher, predict_logits, vocabulary_words
 from workers.training.filters import Verdict
 from workers.training.recombination import recombine
 from workers.training.recorder import Recorder
@@ -97,8 +97,9 @@ def _rows(inputs: LabelInputs, generated: list[str], tokenizer: PreTrainedTokeni
     # About as long as what they are made of: so many fit into the budget.
     tokens = sum(map(len, encode(tokenizer, texts, inputs.teacher_spec.max_tokens)))
     share = min(spec.recombined, spec.recombined_tokens / max(1, tokens))
-    own = recombine(seed_texts, round(share * len(seeds)), spec.seed)
-    mixed = recombine(texts, round(share * len(generated)), spec.seed + 1)
+    words = vocabulary_words(tokenizer, seed_texts)
+    own = recombine(seed_texts, round(share * len(seeds)), spec.seed, words, spec.exchanged_words)
+    mixed = recombine(texts, round(share * len(generated)), spec.seed + 1, words, spec.exchanged_words)
     return [
         *(_Row(Part.SEED, row.text, row.label) for row in seeds),
         *(_Row(Part.RECOMBINED_SEED, text) for text in own),

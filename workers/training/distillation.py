@@ -57,6 +57,12 @@ def new_student(
     return Student(embedding, architecture.head(dimensions, classes, spec.dropout), vocabulary).to(device)
 
 
+def epochs_within(spec: DistilSpec, epochs: int, texts: int) -> int:
+    """`epochs`, or as many as fit into the share of `max_steps` that falls to them."""
+    share = spec.max_steps * epochs / spec.epochs
+    return max(1, min(epochs, int(share / -(-texts // spec.batch_size))))
+
+
 def train_student(
     student: Student,
     train: Targets,

@@ -87,6 +87,16 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_tokens: int
     return ids
 
 
+def vocabulary_words(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[str]:
+    """The words that are one piece of the tokenizer, spelled in letters that `texts` hold: an English set gets no Chinese ones."""
+    letters = {letter for text in texts for letter in text.casefold()}
+    pieces = range(len(tokenizer))
+    words = [word.strip() for word in tokenizer.batch_decode([[piece] for piece in pieces])]
+    chosen = [(piece, word) for piece, word in zip(pieces, words, strict=True) if word.isalpha() and letters.issuperset(word.casefold())]
+    read = tokenizer([word for _, word in chosen], add_special_tokens=False)["input_ids"] if chosen else []
+    return [word for (piece, word), ids in zip(chosen, read, strict=True) if ids == [piece]]
+
+
 def predict_logits(
     teacher: Teacher,
     ids: list[list[int]],

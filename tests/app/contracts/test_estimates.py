@@ -106,6 +106,16 @@ def test_small_transfer_sets_take_the_least_number_of_steps() -> None:
     assert work(distil=distil, generate={"texts": 0})[Stage.DISTIL] == pytest.approx(few * 3.5 / 3)
 
 
+def test_large_transfer_sets_take_the_greatest_number_of_steps() -> None:
+    distil = {"epochs": 10, "refit_epochs": 5, "min_steps": 1, "seed_repeats": 4, "batch_size": 16}
+    parts: dict[str, Any] = {"label": {"recombined": 0.0}, "generate": {"texts": 1000}}
+    text = work(OWN_TEST, distil=distil, **{**parts, "generate": {"texts": 0}})[Stage.DISTIL] / (10 * 9 * 320)
+    capped = {**distil, "max_steps": 200}
+    assert work(OWN_TEST, distil=capped, **parts)[Stage.DISTIL] == pytest.approx(3 * 200 * 16 * text)
+    whole_epoch = 4 * 320 + 1000 + 4 * 80  # more than its share of the steps
+    assert work(distil=capped, **parts)[Stage.DISTIL] == pytest.approx((3 * 200 * 16 + whole_epoch) * text)
+
+
 def test_long_texts_cost_no_more_than_the_model_reads() -> None:
     long, longer = (prior_seconds(PRESETS["fast"], DataFigures(400, 0, chars, 4)) for chars in (5_000.0, 10_000.0))
     assert long == longer

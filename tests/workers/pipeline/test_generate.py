@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 
 from app.contracts.spec import GenerateSpec, JobSpec
 from tests.workers.conftest import MemoryRecorder, StageResult
@@ -73,6 +74,16 @@ def test_a_smaller_quota_is_the_beginning_of_a_larger_one(
     small, large = samples_in(tmp_path / "small"), samples_in(tmp_path / "large")
     assert len(small) < len(large)
     assert small == large[: len(small)]
+
+
+def test_without_a_number_the_quota_follows_from_the_seed_rows(
+    split: Split, generator: StageResult[GeneratorMetrics], spec: JobSpec, tmp_path: Path
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(generator.folder, local_files_only=True)
+    rows = split.train + split.validation
+    mean = sum(len(tokenizer(row.text).input_ids) + 1 for row in rows) / len(rows)
+    metrics = run(split, generator.folder, spec, tmp_path, texts=None, tokens=round(12.5 * max(8, mean)))
+    assert metrics.quota == metrics.verdicts["kept"] == 13
 
 
 def test_a_missed_quota_says_why(split: Split, generator: StageResult[GeneratorMetrics], spec: JobSpec, tmp_path: Path) -> None:

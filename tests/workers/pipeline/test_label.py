@@ -1,6 +1,7 @@
 """Stage 4: the transfer set holds each teacher's own logits, and the holdout only where its teacher has learned from it."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tests.workers.pipeline.test_finetune_teacher import logits_of
 from workers.pipeline.finetune_teacher import TeacherMetrics
 from workers.pipeline.generate import TEXTS_FILE, GenerateMetrics
 from workers.pipeline.label import SYNTHETIC_FILE, LabelInputs, LabelMetrics, label
-from workers.training.encoder import encode, load_tokenizer
+from workers.training.encoder import encode, load_tokenizer, vocabulary_words
 from workers.training.split import Lineage, Split
 from workers.training.transfer import LOGITS_FILE, RECOMBINED_PARTS, TRANSFER_FILE, Part, read_transfer
 
@@ -57,11 +58,19 @@ def test_the_parts_are_the_seed_rows_the_kept_texts_and_recombinations(
     assert labelled.metrics.recombined_texts == spec.label.recombined * (len(seeds) + len(kept))
 
 
-def test_what_is_made_without_generation_holds_no_word_of_a_generated_text(labelled: StageResult[LabelMetrics], split: Split) -> None:
+def _words(texts: list[str]) -> set[str]:
+    return {word for text in texts for word in re.findall(r"[^\W\d_]+", text)}
+
+
+def test_what_is_made_without_generation_holds_no_word_of_a_generated_text(
+    labelled: StageResult[LabelMetrics], teacher: StageResult[TeacherMetrics], split: Split
+) -> None:
     parts = read_transfer(labelled.folder, split.labels, Lineage.MEASURED)
-    own = {word for text in parts[Part.SEED].texts for word in text.split()}
-    assert {word for text in parts[Part.RECOMBINED_SEED].texts for word in text.split()} <= own
-    assert not {word for text in parts[Part.RECOMBINED].texts for word in text.split()} <= own
+    own = _words(parts[Part.SEED].texts)
+    exchanged = set(vocabulary_words(load_tokenizer(teacher.folder / Lineage.MEASURED), parts[Part.SEED].texts))
+    assert _words(parts[Part.RECOMBINED_SEED].texts) <= own | exchanged
+    assert exchanged - own & _words(parts[Part.RECOMBINED_SEED].texts)
+    assert not _words(parts[Part.RECOMBINED].texts) <= own | exchanged
 
 
 def test_it_counts_every_text_that_a_teacher_reads(labelled: StageResult[LabelMetrics], split: Split) -> None:

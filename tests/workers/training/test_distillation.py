@@ -12,7 +12,16 @@ from app.contracts.spec import DistilSpec, StudentKind
 from workers.students.base import Student
 from workers.students.registry import ARCHITECTURES
 from workers.students.vocabulary import Vocabulary
-from workers.training.distillation import EpochLosses, Targets, new_student, shipped, student_ids, student_logits, train_student
+from workers.training.distillation import (
+    EpochLosses,
+    Targets,
+    epochs_within,
+    new_student,
+    shipped,
+    student_ids,
+    student_logits,
+    train_student,
+)
 
 PIECES, CLASSES = 60, 3
 VOCABULARY = Vocabulary(list(range(PIECES)), None, 0)
@@ -122,3 +131,11 @@ def test_texts_become_ids_as_when_served() -> None:
     tokenizer = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1, "card": 2}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
     assert student_ids(tokenizer, ["card x card card", "card", ""], 3, 0) == [[2, 1, 2], [2], [0]]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "texts", "fits"),
+    [(10, 160, 10), (10, 161, 9), (10, 801, 1), (10, 100_000, 1), (5, 160, 5), (5, 480, 1), (5, 320, 2)],
+)
+def test_epochs_are_as_many_as_fit_into_their_share_of_the_steps(epochs: int, texts: int, fits: int) -> None:
+    assert epochs_within(DistilSpec(epochs=10, max_steps=100, batch_size=16), epochs, texts) == fits

@@ -17,6 +17,7 @@ from workers.training.encoder import (
     new_teacher,
     pooled_features,
     predict_logits,
+    vocabulary_words,
 )
 
 TEXTS = [row.text for row in make_rows(5)]
@@ -126,3 +127,12 @@ def test_half_precision_checkpoints_are_loaded_in_single(teacher_model: Path, tm
     encoder.half().save_pretrained(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "float16"
     assert {parameter.dtype for parameter in new_teacher(tmp_path, 3).parameters()} == {torch.float32}
+
+
+def test_words_of_the_vocabulary_are_whole_and_spelled_in_the_letters_of_the_texts(teacher_model: Path) -> None:
+    tokenizer = load_tokenizer(teacher_model)
+    words = vocabulary_words(tokenizer, TEXTS)
+    assert {"card", "the"} <= set(words)
+    assert all(word.isalpha() and tokenizer.convert_tokens_to_ids(word) != tokenizer.unk_token_id for word in words)
+    assert set(vocabulary_words(tokenizer, ["card"])) == {word for word in words if set(word) <= set("card")}
+    assert vocabulary_words(tokenizer, []) == vocabulary_words(tokenizer, ["卡片"]) == []

@@ -69,3 +69,28 @@ def test_texts_without_spaces_are_recombined_without_spaces() -> None:
     made = recombine(["我的卡片不见了", "怎么换汇率", "忘记了密码"], 60, 0)
     assert len(made) == 60
     assert not any(" " in text for text in made)
+
+
+def test_half_of_them_have_other_words_in_place_of_some() -> None:
+    made = recombine(TEXTS, 400, 0, ["zebra", "quartz"], exchanged=0.35)
+    assert len(made) == 400
+    odd = [text for text in made if "zebra" in text or "quartz" in text]
+    assert 120 < len(odd) < 240  # a short text may keep all its words, and then is none that is new
+    changed = [sum(word in ("zebra", "quartz") for word in text.split()) / len(text.split()) for text in odd]
+    assert 0.25 < sum(changed) / len(changed) < 0.6
+
+
+def test_punctuation_and_numbers_stay_where_words_are_exchanged() -> None:
+    made = {text for seed in range(20) for text in recombine(["Wo ist (die) Karte 24, bitte?!"], 3, seed, ["x"], exchanged=1.0)}
+    assert "x x (x) x 24, x?!" in made
+
+
+def test_characters_are_exchanged_where_the_writing_has_no_spaces() -> None:
+    made = recombine(["我的卡片不见了"], 60, 0, ["猫"], exchanged=0.5)
+    assert any("猫" in text and len(text) == 7 for text in made)
+    assert not any(text == "猫" * 7 for text in made)
+
+
+@pytest.mark.parametrize(("words", "share"), [([], 0.5), (["zebra"], 0.0)])
+def test_nothing_is_exchanged_without_words_or_a_share(words: list[str], share: float) -> None:
+    assert recombine(TEXTS, 50, 3, words, share) == recombine(TEXTS, 50, 3)

@@ -1,0 +1,19 @@
+"""The quota of generated texts."""
+
+import pytest
+
+from app.contracts.spec import GenerateSpec
+
+
+@pytest.mark.parametrize(
+    ("mean_tokens", "texts"),
+    [(20.0, 50), (30.0, 34), (7.0, 125), (0.0, 125), (500.0, 10)],
+    ids=["as many as hold the tokens", "rounded up", "very short texts", "no text at all", "cut to max_new_tokens"],
+)
+def test_the_quota_follows_from_the_length_of_the_seed_rows(mean_tokens: float, texts: int) -> None:
+    assert GenerateSpec(tokens=1000, max_new_tokens=100).quota(mean_tokens) == texts
+
+
+@pytest.mark.parametrize("texts", [0, 7, 100_000])
+def test_a_number_of_texts_that_was_asked_for_stands(texts: int) -> None:
+    assert GenerateSpec(texts=texts, tokens=1000).quota(20.0) == texts
