@@ -134,6 +134,7 @@ def _distil_seconds(spec: JobSpec, seed_rows: float, refit_rows: float, tokens: 
     own = seed_rows * (distil.seed_repeats + recombined)
     others = generated * (1 + recombined)
     seen = sum(_texts_seen(spec, distil.epochs, texts) for texts in (own + others, own, seed_rows))
+    seen += sum(_texts_seen(spec, distil.epochs, own + texts * (1 + recombined)) for texts in spec.label.curve if texts < generated)
     if refit_rows:
         seen += _texts_seen(spec, distil.refit_epochs, own + others + refit_rows * distil.seed_repeats)
     return seen * min(tokens, distil.max_tokens) * STUDENT_TRAIN[distil.student]

@@ -19,7 +19,7 @@ PRESETS: dict[str, JobSpec] = {
         teacher=TeacherSpec(epochs=10, batch_size=32),
         generator=GeneratorSpec(method="full", learning_rate=1e-4, max_train_tokens=10_000_000, batch_size=16),
         generate=GenerateSpec(texts=100_000, batch_size=512),
-        label=LabelSpec(recombined=2.0, recombined_tokens=20_000_000),
+        label=LabelSpec(recombined=2.0, recombined_tokens=20_000_000, curve=(500, 2000, 8000, 32_000)),
         distil=DistilSpec(max_steps=50_000, batch_size=128),
     ),
     "paper": JobSpec(

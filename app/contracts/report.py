@@ -26,6 +26,14 @@ class ReportEntry(BaseModel):
     latency_ms: float = Field(description="Median for one text, on the machine that published.")
 
 
+class CurvePoint(BaseModel):
+    """The score of the student that was distilled on so many generated texts, and on recombinations of no others."""
+
+    texts: int
+    accuracy: Interval
+    macro_f1: Interval
+
+
 class Report(BaseModel):
     labels: list[str]
     holdout_rows: int
@@ -38,4 +46,5 @@ class Report(BaseModel):
     generated: dict[str, int] = Field(description="Generated texts by verdict.")
     generation_gain: Interval = Field(description="Accuracy of the student less that of `no_generation`, paired bootstrap.")
     verdict: str = Field(description="One line: whether generation helped, and by how much.")
+    curve: list[CurvePoint] = Field([], description="From no generated texts to all of them; empty unless `label.curve` asks for it.")
     warnings: list[str] = []

@@ -5,7 +5,7 @@ error, never ignored. The parts are split by stage, so that a stage's artefact k
 """
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -105,6 +105,11 @@ class LabelSpec(SpecPart):
     recombined_tokens: int = Field(300_000, ge=0, description="All recombined texts together, at most, in the teacher's tokens.")
     exchanged_words: float = Field(
         0.35, ge=0, le=1, description="In half of the recombined texts, the share of words exchanged for any of the encoder's vocabulary."
+    )
+    curve: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (),
+        max_length=20,
+        description="The report tells what students make of the first so many generated texts; each costs one more student.",
     )
     seed: int = Field(0, ge=0)
 

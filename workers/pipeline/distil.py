@@ -1,5 +1,6 @@
 """Stage 5: train the student on the transfer set, and beside it the two students that show what the generated texts are worth."""
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,6 +26,9 @@ RUNS = ("student", "no_generation", "seed_only")
 
 Where the split has that lineage, the student goes on with the published teacher's answers, as `Lineage.PUBLISHED`.
 """
+CURVE_FILE = "curve.json"
+CURVE_RUN = "first_{}"
+"""The student of the first so many generated texts, and of recombinations of no others. `CURVE_FILE` lists the numbers."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,8 @@ def distil(inputs: DistilInputs, out: Path, recorder: Recorder) -> DistilMetrics
     def targets(part: TransferPart) -> Targets:
         return Targets(student_ids(tokenizer, part.texts, spec.max_tokens, pad_id), part.logits, part.hard)
 
-    parts = {part: targets(texts) for part, texts in read_transfer(inputs.transfer, split.labels, Lineage.MEASURED).items()}
+    transfer = read_transfer(inputs.transfer, split.labels, Lineage.MEASURED)
+    parts = {part: targets(texts) for part, texts in transfer.items()}
     texts = [row for part in parts.values() for row in part.ids]
     vocabulary = choose_vocabulary(len(slow), pad_id, unknown_id, texts, spec.max_parameters)
     base = piece_vectors(teacher, slow, vocabulary.pieces, device, recorder.check).to(device)
@@ -73,6 +78,12 @@ def distil(inputs: DistilInputs, out: Path, recorder: Recorder) -> DistilMetrics
         "no_generation": (own, spec),
         "seed_only": (parts[Part.SEED], spec.model_copy(update={"alpha": 0.0})),
     }
+    curve = sorted(set(transfer[Part.GENERATED].within))[:-1]  # the last is all of them
+    for texts_used in curve:
+        rows = own
+        for part in (Part.GENERATED, Part.RECOMBINED):
+            rows = rows + parts[part].take([place for place, within in enumerate(transfer[part].within) if within <= texts_used])
+        trainings[CURVE_RUN.format(texts_used)] = (rows, spec)
     refit = _refit_targets(inputs, parts, targets) if split.refit else None
     epochs = {run: epochs_within(spec, spec.epochs, len(rows.ids)) for run, (rows, _) in trainings.items()}
     if refit is not None:
@@ -98,13 +109,14 @@ def distil(inputs: DistilInputs, out: Path, recorder: Recorder) -> DistilMetrics
         return plain
 
     students = {}
-    for run in reversed(RUNS):
+    for run in reversed(trainings):
         rows, run_spec = trainings[run]
         students[run] = new_student(ARCHITECTURES[spec.student], vocabulary, base, len(split.labels), spec, device)
         plain = train(run, students[run], rows, run_spec)
     if refit is not None:
         plain = train(Lineage.PUBLISHED, students["student"], refit, spec)
     tokenizer.save(str(out / TOKENIZER_FILE), pretty=False)
+    (out / CURVE_FILE).write_text(json.dumps(curve))
     return DistilMetrics(
         parameter_count(plain),
         plain.embedding.width,

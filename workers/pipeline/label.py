@@ -1,7 +1,7 @@
 """Stage 4: the teacher's logits over seed rows and generated texts. Texts and logits together are the transfer set."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +43,12 @@ class LabelMetrics:
 
 @dataclass(frozen=True)
 class _Row:
+    """`within`: so many generated texts hold this one, or all that it is made of."""
+
     part: Part
     text: str
     label: str | None = None
+    within: int = 0
 
 
 def label(inputs: LabelInputs, out: Path, recorder: Recorder) -> LabelMetrics:
@@ -77,7 +80,7 @@ def label(inputs: LabelInputs, out: Path, recorder: Recorder) -> LabelMetrics:
         logits[Lineage.PUBLISHED] = published
     with (out / TRANSFER_FILE).open("w", encoding="utf-8") as file:
         for row in rows + held:
-            file.write(json.dumps({"part": row.part, "text": row.text, "label": row.label}, ensure_ascii=False) + "\n")
+            file.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")
     save_file({str(lineage): tensor.contiguous() for lineage, tensor in logits.items()}, out / LOGITS_FILE)
     generated = logits[Lineage.MEASURED][[place for place, row in enumerate(rows) if row.part == Part.GENERATED]].softmax(-1)
     _write_synthetic(samples, generated, split.labels, out / SYNTHETIC_FILE)
@@ -99,12 +102,19 @@ def _rows(inputs: LabelInputs, generated: list[str], tokenizer: PreTrainedTokeni
     share = min(spec.recombined, spec.recombined_tokens / max(1, tokens))
     words = vocabulary_words(tokenizer, seed_texts)
     own = recombine(seed_texts, round(share * len(seeds)), spec.seed, words, spec.exchanged_words)
-    mixed = recombine(texts, round(share * len(generated)), spec.seed + 1, words, spec.exchanged_words)
+    parts: dict[Part, list[_Row]] = {Part.GENERATED: [], Part.RECOMBINED: []}
+    before = 0
+    for step, within in enumerate([*sorted(texts for texts in set(spec.curve) if texts < len(generated)), len(generated)]):
+        sources = seed_texts + generated[:within]
+        made = recombine(sources, round(share * (within - before)), spec.seed + 1 + step, words, spec.exchanged_words)
+        parts[Part.GENERATED] += [_Row(Part.GENERATED, text, within=within) for text in generated[before:within]]
+        parts[Part.RECOMBINED] += [_Row(Part.RECOMBINED, text, within=within) for text in made]
+        before = within
     return [
         *(_Row(Part.SEED, row.text, row.label) for row in seeds),
         *(_Row(Part.RECOMBINED_SEED, text) for text in own),
-        *(_Row(Part.GENERATED, text) for text in generated),
-        *(_Row(Part.RECOMBINED, text) for text in mixed),
+        *parts[Part.GENERATED],
+        *parts[Part.RECOMBINED],
     ]
 
 

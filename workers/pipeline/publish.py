@@ -1,5 +1,6 @@
 """Stage 6: export the student, prove that the export says the same, and score everything side by side on the holdout."""
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from app.contracts.report import Report, ReportEntry
+from app.contracts.report import CurvePoint, Report, ReportEntry
 from app.contracts.spec import PublishSpec, TeacherSpec
 from app.contracts.students import ONNX_FILE, REPORT_FILE, STUDENT_MANIFEST_FILE, TOKENIZER_FILE, StudentManifest
+from workers.pipeline.distil import CURVE_FILE, CURVE_RUN
 from workers.training.candidates import Candidate, student_candidate, teacher_candidate, tfidf_candidate
 from workers.training.metrics import (
     Indices,
@@ -68,11 +70,24 @@ def publish(inputs: PublishInputs, out: Path, recorder: Recorder) -> PublishMetr
     texts = [row.text for row in split.holdout]
     shutil.copy(inputs.students / TOKENIZER_FILE, out / TOKENIZER_FILE)
     candidates: list[Candidate] = []
-    steps = len(_RUNS) + 2
+    curve: list[int] = json.loads((inputs.students / CURVE_FILE).read_text())
+    steps = len(_RUNS) + 2 + len(curve)
+    read = 0
+
+    def read_one() -> None:
+        nonlocal read
+        read += 1
+        recorder.progress(round(len(texts) * read / steps), len(texts))
 
     def scored(candidate: Candidate) -> Candidate:
         candidates.append(candidate)
-        recorder.progress(round(len(texts) * len(candidates) / steps), len(texts))
+        read_one()
+        return candidate
+
+    def unshipped(run: str, description: str) -> Candidate:
+        onnx = out / f"{run}.onnx"
+        candidate, _, _ = student_candidate(inputs.students, run, description, texts, onnx)
+        onnx.unlink()
         return candidate
 
     teacher = scored(teacher_candidate(inputs.teacher / Lineage.MEASURED, inputs.teacher_spec, texts, recorder.check))
@@ -84,9 +99,7 @@ def publish(inputs: PublishInputs, out: Path, recorder: Recorder) -> PublishMetr
         onnx_logits = ships.logits
     difference = prove_parity(torch_logits, onnx_logits, inputs.spec.parity_tolerance)
     for run in ("seed_only", "no_generation"):
-        onnx = out / f"{run}.onnx"
-        scored(student_candidate(inputs.students, run, _RUNS[run], texts, onnx)[0])
-        onnx.unlink()
+        scored(unshipped(run, _RUNS[run]))
     scored(tfidf_candidate(split, texts))
 
     truth = np.array(split.targets(split.holdout))
@@ -95,6 +108,15 @@ def publish(inputs: PublishInputs, out: Path, recorder: Recorder) -> PublishMetr
     by_name = {candidate.name: _answers(candidate.logits) == truth for candidate in candidates}
     gain = difference_interval(by_name["student"], by_name["no_generation"], draws)
     kept = inputs.generated.get("kept", 0)
+    points = []
+    for texts_used in curve:
+        points.append(_point(texts_used, unshipped(CURVE_RUN.format(texts_used), "").logits, truth, split.labels, draws))
+        read_one()
+    if curve:
+        scores_of = {candidate.name: candidate.logits for candidate in candidates}
+        ends = [(0, scores_of["no_generation"]), (kept, scores_of["student"])]
+        first, last = (_point(texts_used, logits, truth, split.labels, draws) for texts_used, logits in ends)
+        points = [first, *points, last]
     report = Report(
         labels=split.labels,
         holdout_rows=len(truth),
@@ -104,6 +126,7 @@ def publish(inputs: PublishInputs, out: Path, recorder: Recorder) -> PublishMetr
         generated=inputs.generated,
         generation_gain=gain,
         verdict=_verdict(gain.value, gain.low, gain.high, kept),
+        curve=points,
         warnings=inputs.warnings,
     )
     scores = {entry.name: entry for entry in entries}
@@ -154,6 +177,12 @@ def _entry(candidate: Candidate, teacher: Tensor, truth: Indices, labels: list[s
         bytes=candidate.bytes,
         latency_ms=candidate.latency_ms,
     )
+
+
+def _point(texts: int, logits: Tensor, truth: Indices, labels: list[str], draws: Indices) -> CurvePoint:
+    answers = _answers(logits)
+    accuracy, macro_f1 = accuracy_interval(answers == truth, draws), macro_f1_interval(truth, answers, len(labels), draws)
+    return CurvePoint(texts=texts, accuracy=accuracy, macro_f1=macro_f1)
 
 
 def _verdict(gain: float, low: float, high: float, kept: int) -> str:

@@ -30,6 +30,9 @@ class Targets:
     def repeat(self, times: int) -> "Targets":
         return Targets(self.ids * times, self.logits.repeat(times, 1), self.hard.repeat(times))
 
+    def take(self, places: list[int]) -> "Targets":
+        return Targets([self.ids[place] for place in places], self.logits[places], self.hard[places])
+
     def __add__(self, other: "Targets") -> "Targets":
         return Targets(self.ids + other.ids, torch.cat([self.logits, other.logits]), torch.cat([self.hard, other.hard]))
 

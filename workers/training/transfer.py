@@ -1,4 +1,4 @@
-"""The transfer set on disk: `transfer.jsonl` (part, text, label) and each teacher's logits, row by row."""
+"""The transfer set on disk: `transfer.jsonl` (part, text, label, within) and each teacher's logits, row by row."""
 
 import json
 from dataclasses import dataclass
@@ -34,11 +34,15 @@ RECOMBINED_PARTS = frozenset({Part.RECOMBINED_SEED, Part.RECOMBINED})
 
 @dataclass(frozen=True)
 class TransferPart:
-    """`logits` (N, C) of the teacher; `hard` (N,): the known label, or for a text without one the teacher's answer."""
+    """`logits` (N, C) of the teacher; `hard` (N,): the known label, or for a text without one the teacher's answer.
+
+    `within`: the number of generated texts, one of the curve's or all of them, that hold this one or all it is made of; 0 for seed rows.
+    """
 
     texts: list[str]
     logits: Tensor
     hard: Tensor
+    within: list[int]
 
 
 def read_transfer(folder: Path, labels: list[str], lineage: Lineage) -> dict[Part, TransferPart]:
@@ -55,5 +59,6 @@ def read_transfer(folder: Path, labels: list[str], lineage: Lineage) -> dict[Par
             index[rows[place]["label"]] if rows[place]["label"] is not None else answer
             for place, answer in zip(places, answers, strict=True)
         ]
-        parts[part] = TransferPart([rows[place]["text"] for place in places], logits[places], torch.tensor(hard, dtype=torch.int64))
+        texts, within = ([rows[place][name] for place in places] for name in ("text", "within"))
+        parts[part] = TransferPart(texts, logits[places], torch.tensor(hard, dtype=torch.int64), within)
     return parts

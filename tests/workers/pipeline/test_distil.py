@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from app.contracts.spec import JobSpec
 from app.contracts.students import TOKENIZER_FILE
 from tests.workers.conftest import MemoryRecorder, StageResult
-from workers.pipeline.distil import RUNS, DistilInputs, DistilMetrics, distil
+from workers.pipeline.distil import CURVE_FILE, RUNS, DistilInputs, DistilMetrics, distil
 from workers.pipeline.finetune_teacher import TeacherMetrics
 from workers.pipeline.label import LabelMetrics
 from workers.students.base import parameter_count
@@ -31,7 +31,7 @@ def test_four_students_are_written(distilled: StageResult[DistilMetrics], spec: 
     assert distilled.metrics.parameters == parameter_count(student) <= spec.distil.max_parameters
     assert distilled.metrics.dimensions == shape.dimensions
     assert distilled.metrics.vocabulary == 227
-    assert {file.name for file in distilled.folder.iterdir()} == {TOKENIZER_FILE} | {
+    assert {file.name for file in distilled.folder.iterdir()} == {TOKENIZER_FILE, CURVE_FILE} | {
         f"{run}.{end}" for run in ALL for end in ("json", "safetensors")
     }
 
