@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
+from benchmarks.quality.plan import seeded_spec
 from gendistil.cli import make_console
 from gendistil.client import Client
 from gendistil.demo import EXAMPLES, service
@@ -64,9 +65,7 @@ def main(
 
 
 def _distil(client: Client, console: Any, rows: Path, test: Path, preset: str, kind: str, seed: int) -> list[dict[str, Any]]:
-    parts = ("split", "teacher", "generator", "generate", "distil", "publish")
-    spec: dict[str, dict[str, Any]] = {part: {"seed": seed} for part in parts}
-    spec["distil"]["student"] = kind
+    spec = seeded_spec(preset, {"distil": {"student": kind}}, seed).model_dump(mode="json")
     job = client.create_job(f"{kind}-{seed}", file=rows, test_file=test, preset=preset, spec=spec)
     with JobDisplay(console) as display:
         client.wait(job.id, on_update=display.update)

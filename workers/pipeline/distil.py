@@ -13,7 +13,7 @@ from workers.students.base import Student, parameter_count
 from workers.students.registry import ARCHITECTURES
 from workers.students.vectors import piece_vectors
 from workers.students.vocabulary import choose_vocabulary
-from workers.training.checkpoints import StudentShape, save_student
+from workers.training.checkpoints import CURVE_FILE, CURVE_RUN, StudentShape, save_student
 from workers.training.devices import pick_device
 from workers.training.distillation import EpochLosses, Targets, epochs_within, new_student, shipped, student_ids, train_student
 from workers.training.encoder import load_teacher
@@ -26,9 +26,6 @@ RUNS = ("student", "no_generation", "seed_only")
 
 Where the split has that lineage, the student goes on with the published teacher's answers, as `Lineage.PUBLISHED`.
 """
-CURVE_FILE = "curve.json"
-CURVE_RUN = "first_{}"
-"""The student of the first so many generated texts, and of recombinations of no others. `CURVE_FILE` lists the numbers."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from torch import Tensor
 from app.contracts.report import CurvePoint, Report, ReportEntry
 from app.contracts.spec import PublishSpec, TeacherSpec
 from app.contracts.students import ONNX_FILE, REPORT_FILE, STUDENT_MANIFEST_FILE, TOKENIZER_FILE, StudentManifest
-from workers.pipeline.distil import CURVE_FILE, CURVE_RUN
 from workers.training.candidates import Candidate, student_candidate, teacher_candidate, tfidf_candidate
+from workers.training.checkpoints import CURVE_FILE, CURVE_RUN
 from workers.training.metrics import (
     Indices,
     accuracy_interval,

@@ -13,6 +13,9 @@ from workers.students.embedding import PlainEmbedding
 from workers.students.registry import ARCHITECTURES
 from workers.students.vocabulary import Vocabulary
 
+CURVE_FILE = "curve.json"
+CURVE_RUN = "first_{}"
+"""The student of the first so many generated texts, and of recombinations of no others. `CURVE_FILE` lists the numbers."""
 _ROWS = "vocabulary.rows"
 
 

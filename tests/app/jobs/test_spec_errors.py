@@ -31,9 +31,17 @@ def test_overrides_are_laid_over_the_preset() -> None:
         ({"teacher": {"learning_rate": 0}}, "spec.teacher.learning_rate", "Allowed: a number above 0 up to 0.01."),
         ({"teacher": {"epochs": 1.5}}, "spec.teacher.epochs", "Allowed: a whole number from 1 up to 200."),
         ({"distil": {"student": "gru"}}, "spec.distil.student", "Allowed: cnn, bilstm, bag."),
-        ({"label": {"size": 1}}, "spec.label.size", "Fields of spec.label: batch_size, recombined, recombined_tokens, seed."),
+        (
+            {"label": {"size": 1}},
+            "spec.label.size",
+            "Fields of spec.label: batch_size, recombined, recombined_tokens, exchanged_words, curve, seed.",
+        ),
         ({"teachers": {}}, "spec.teachers", "Fields of spec: split, teacher, generator, generate, label, distil, publish."),
-        ({"label": None}, "spec.label", "Give an object with some of the fields: batch_size, recombined, recombined_tokens, seed."),
+        (
+            {"label": None},
+            "spec.label",
+            "Give an object with some of the fields: batch_size, recombined, recombined_tokens, exchanged_words, curve, seed.",
+        ),
     ],
 )
 def test_a_fault_names_field_and_allowed_values(overrides: dict[str, Any], column: str, remedy: str) -> None:

@@ -117,7 +117,9 @@ def test_queue_depth(client: TestClient) -> None:
 
 def test_presets_are_full_specs(client: TestClient) -> None:
     body = client.get("/presets").json()
-    assert {preset["name"]: preset["spec"] for preset in body["presets"]} == {name: spec.model_dump() for name, spec in PRESETS.items()}
+    assert {preset["name"]: preset["spec"] for preset in body["presets"]} == {
+        name: spec.model_dump(mode="json") for name, spec in PRESETS.items()
+    }
     assert [preset["name"] for preset in body["presets"] if preset["default"]] == [get_settings().default_preset]
     assert all(preset["summary"] for preset in body["presets"])
     assert [student["name"] for student in body["students"]] == list(STUDENTS)

@@ -9,11 +9,11 @@ from tokenizers import Tokenizer
 from app.contracts.spec import JobSpec
 from app.contracts.students import TOKENIZER_FILE
 from tests.workers.conftest import MemoryRecorder, StageResult
-from workers.pipeline.distil import CURVE_FILE, RUNS, DistilInputs, DistilMetrics, distil
+from workers.pipeline.distil import RUNS, DistilInputs, DistilMetrics, distil
 from workers.pipeline.finetune_teacher import TeacherMetrics
 from workers.pipeline.label import LabelMetrics
 from workers.students.base import parameter_count
-from workers.training.checkpoints import load_student
+from workers.training.checkpoints import CURVE_FILE, load_student
 from workers.training.distillation import student_ids, student_logits
 from workers.training.recorder import StageStopped
 from workers.training.split import Lineage, Split
