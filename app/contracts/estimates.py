@@ -58,15 +58,15 @@ def prior_seconds(spec: JobSpec, data: DataFigures) -> dict[Stage, float]:
     refit = spec.split.refit and not data.test_rows  # the caller's own test rows are never learned from
     prompt = 8 if spec.generator.conditioning == "label" else 1
     generator_tokens = seed_rows * (1 - spec.split.validation_fraction) * min(tokens + prompt, spec.generator.max_tokens)
-    generator_epochs = max(1, min(spec.generator.epochs, spec.generator.max_train_tokens // max(1.0, generator_tokens)))
+    learned_tokens = min(spec.generator.epochs * generator_tokens, spec.generator.max_train_tokens)
     reading = min(tokens, spec.teacher.max_tokens) * TEACHER_FORWARD * teacher  # one text, by the teacher
-    generated = spec.generate.quota(tokens)
+    generated = spec.generate.quota(seed_rows, tokens)
     texts = seed_rows + generated
     # The published teacher reads the recombined texts not again, but the holdout.
     read_texts = texts * (1 + _recombined_share(spec, texts, tokens)) + (texts + holdout if refit else 0)
     work = {
         Stage.FINETUNE_TEACHER: _teacher_seconds(spec, seed_rows, holdout if refit else 0.0, tokens),
-        Stage.FINETUNE_GENERATOR: generator_epochs * generator_tokens * GENERATOR_TRAIN * generator,
+        Stage.FINETUNE_GENERATOR: learned_tokens * GENERATOR_TRAIN * generator,
         Stage.GENERATE: generated * min(tokens, spec.generate.max_new_tokens) * GENERATOR_SAMPLE * generator,
         Stage.LABEL: read_texts * reading,
         Stage.DISTIL: _distil_seconds(spec, seed_rows, holdout if refit else 0.0, tokens),
@@ -129,7 +129,7 @@ def _teacher_seconds(spec: JobSpec, seed_rows: float, refit_rows: float, tokens:
 def _distil_seconds(spec: JobSpec, seed_rows: float, refit_rows: float, tokens: float) -> float:
     """The three students that are measured, and the one that goes on with `refit_rows`."""
     distil = spec.distil
-    generated = spec.generate.quota(tokens)
+    generated = spec.generate.quota(seed_rows, tokens)
     recombined = _recombined_share(spec, seed_rows + generated, tokens)
     own = seed_rows * (distil.seed_repeats + recombined)
     others = generated * (1 + recombined)

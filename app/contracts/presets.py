@@ -10,10 +10,10 @@ PRESETS: dict[str, JobSpec] = {
     "fast": JobSpec(),
     "balanced": JobSpec(
         teacher=TeacherSpec(epochs=8),
-        generator=GeneratorSpec(max_train_tokens=100_000),
-        generate=GenerateSpec(tokens=400_000),
-        label=LabelSpec(recombined_tokens=1_000_000),
-        distil=DistilSpec(max_steps=10_000),
+        generator=GeneratorSpec(max_train_tokens=30_000),
+        generate=GenerateSpec(tokens=180_000),
+        label=LabelSpec(recombined_tokens=600_000),
+        distil=DistilSpec(max_steps=6000),
     ),
     "thorough": JobSpec(
         teacher=TeacherSpec(epochs=10, batch_size=32),

@@ -60,7 +60,7 @@ class GeneratorSpec(SpecPart):
     model: str = Field("embedded:smollm2-135m", min_length=1, max_length=400)
     conditioning: Conditioning = "label"
     epochs: int = Field(3, ge=1, le=100, description="At most; training ends once the validation perplexity rises.")
-    max_train_tokens: int = Field(20_000, ge=1, description="As many epochs as fit into it, but at least one.")
+    max_train_tokens: int = Field(10_000, ge=1, description="Of all passes over the rows; a first pass may end before the last row.")
     learning_rate: float = Field(1e-3, gt=0, le=1e-2, description="`full` wants about 1e-4.")
     batch_size: int = Field(8, ge=1, le=1024)
     max_tokens: int = Field(160, ge=8, le=8192, description="Prompt and text together; longer rows are cut.")
@@ -75,8 +75,9 @@ class GenerateSpec(SpecPart):
     """Nucleus sampling (Holtzman et al. 2020) of new, unlabelled texts."""
 
     texts: int | None = Field(None, ge=0, le=1_000_000, description="Quota of kept texts; null: as many as `tokens` hold.")
-    tokens: int = Field(
-        80_000, ge=1, le=1_000_000_000, description="Of the generator, in all kept texts, where one has as many as a seed row on the mean."
+    tokens: int = Field(100_000, ge=1, le=1_000_000_000, description="Of the generator, in all kept texts, less what the seed rows cost.")
+    seed_token_cost: float = Field(
+        2.5, ge=0, le=100, description="Tokens not sampled for each token of a seed row: finetuning on it took that time. A quarter stays."
     )
     batch_size: int = Field(128, ge=1, le=4096)
     temperature: float = Field(1.0, gt=0, le=5)
@@ -87,14 +88,16 @@ class GenerateSpec(SpecPart):
     max_attempts: float = Field(3.0, ge=1, le=100, description="Samples drawn at most, as a multiple of the quota.")
     seed: int = Field(0, ge=0)
 
-    def quota(self, mean_tokens: float) -> int:
-        """Texts to keep, where a seed row has `mean_tokens` of the generator's tokens.
+    def quota(self, seed_rows: float, mean_tokens: float) -> int:
+        """Texts to keep, where `seed_rows` have `mean_tokens` of the generator's tokens each.
 
         None counts for less than `_LEAST_TOKENS`: very short texts soon repeat each other.
         """
         if self.texts is not None:
             return self.texts
-        return math.ceil(self.tokens / max(_LEAST_TOKENS, min(mean_tokens, self.max_new_tokens)))
+        length = max(_LEAST_TOKENS, min(mean_tokens, self.max_new_tokens))
+        tokens = max(self.tokens / 4, self.tokens - self.seed_token_cost * seed_rows * length)
+        return math.ceil(tokens / length)
 
 
 class LabelSpec(SpecPart):

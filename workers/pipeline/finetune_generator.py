@@ -1,5 +1,6 @@
 """Stage 2: finetune a causal language model on the seed rows, so that it writes texts like them."""
 
+import itertools
 import math
 import random
 from collections.abc import Sequence
@@ -33,10 +34,10 @@ class GeneratorInputs:
 
 @dataclass(frozen=True)
 class GeneratorMetrics:
-    """`validation_perplexity`: at the kept epoch."""
+    """`epochs`: trained, and `kept_epoch`: gone back to, both in passes over the rows. `validation_perplexity`: at the kept epoch."""
 
-    epochs: int
-    kept_epoch: int
+    epochs: float
+    kept_epoch: float
     validation_perplexity: float
     parameters: int
     trained_parameters: int
@@ -60,17 +61,18 @@ def finetune_generator(inputs: GeneratorInputs, out: Path, recorder: Recorder) -
     train = [_example(tokenizer, row, spec) for row in split.train]
     validation = [_example(tokenizer, row, spec) for row in split.validation]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    tokens_an_epoch = sum(len(example.ids) for example in train)
-    epochs = max(1, min(spec.epochs, spec.max_train_tokens // tokens_an_epoch))
-    steps = epochs * -(-len(train) // spec.batch_size)
+    steps_an_epoch = -(-len(train) // spec.batch_size)
+    affordable = spec.max_train_tokens / sum(len(example.ids) for example in train)
+    steps = max(1, int(min(spec.epochs, affordable) * steps_an_epoch))
     optimizer = torch.optim.AdamW(trained, lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True)
     schedule = warmup_cosine(optimizer, steps, 0.1)
     rng = random.Random(spec.seed)
     kept = [torch.empty_like(parameter) for parameter in trained]
-    best, kept_epoch, done, epoch = math.inf, 0, 0, 0
-    for epoch in range(1, epochs + 1):
+    best, kept_epoch, done = math.inf, 0.0, 0
+    while done < steps:
         model.train()
-        for batch in shuffled_batches([len(example.ids) for example in train], spec.batch_size, rng):
+        batches = shuffled_batches([len(example.ids) for example in train], spec.batch_size, rng)
+        for batch in itertools.islice(batches, steps - done):
             with autocast(spec.precision, device):
                 loss, tokens = _loss(model, [train[index] for index in batch], device)
             optimizer.zero_grad()
@@ -79,14 +81,14 @@ def finetune_generator(inputs: GeneratorInputs, out: Path, recorder: Recorder) -
             optimizer.step()
             schedule.step()
             done += 1
-            recorder.progress(round(done / steps * epochs, 2), epochs)
-        perplexity = _perplexity(model, validation, spec, device)
+            recorder.progress(round(done / steps_an_epoch, 2), round(steps / steps_an_epoch, 2))
+        perplexity, epoch = _perplexity(model, validation, spec, device), round(done / steps_an_epoch, 2)
         if not math.isfinite(perplexity):
             raise FloatingPointError(
-                f"The generator's perplexity became {perplexity} in epoch {epoch}; lower spec.generator.learning_rate."
+                f"The generator's perplexity became {perplexity} in epoch {epoch:g}; lower spec.generator.learning_rate."
             )
         recorder.event(
-            "epoch", f"generator epoch {epoch}: validation perplexity {perplexity:.2f}", epoch=epoch, validation_perplexity=perplexity
+            "epoch", f"generator epoch {epoch:g}: validation perplexity {perplexity:.2f}", epoch=epoch, validation_perplexity=perplexity
         )
         if perplexity >= best:
             break
@@ -99,7 +101,7 @@ def finetune_generator(inputs: GeneratorInputs, out: Path, recorder: Recorder) -
     torch.nn.Module.to(model, torch.bfloat16 if half else torch.float32)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    return GeneratorMetrics(epoch, kept_epoch, best, parameters, sum(parameter.numel() for parameter in trained))
+    return GeneratorMetrics(round(done / steps_an_epoch, 2), kept_epoch, best, parameters, sum(parameter.numel() for parameter in trained))
 
 
 @torch.no_grad()

@@ -76,7 +76,7 @@ def _sample_all(inputs: GenerateInputs, file: TextIO, verdicts: Counter[str], ke
     model.eval()
     prompts = {label: prompt_ids(tokenizer, prompt(label, conditioning)) for label in split.labels}
     seeds = [row.text for row in split.seed_rows(Lineage.MEASURED)]
-    texts = spec.quota(statistics.mean(len(ids) + 1 for ids in tokenizer(seeds).input_ids))  # and the one that ends it
+    texts = spec.quota(len(seeds), statistics.mean(len(ids) + 1 for ids in tokenizer(seeds).input_ids))  # and the one that ends it
     judge = TextFilter(seeds, spec.near_duplicate)
     nucleus = Nucleus(spec.temperature, spec.top_p, spec.top_k)
     quota = Quota(split.labels, texts, int(texts * spec.max_attempts))

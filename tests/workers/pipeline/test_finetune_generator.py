@@ -51,16 +51,20 @@ def test_it_goes_back_to_the_best_epoch_once_perplexity_rises(
     assert stage._perplexity(model, examples, long, CPU) == pytest.approx(metrics.validation_perplexity, rel=1e-3)
 
 
-@pytest.mark.parametrize(("epochs_worth", "epochs"), [(0.5, 1), (2.5, 2), (99.0, 3)])
-def test_only_as_many_epochs_as_fit_into_the_tokens(
-    epochs_worth: float, epochs: int, split: Split, spec: JobSpec, generator_model: Path, tmp_path: Path
+@pytest.mark.parametrize(("epochs_worth", "evaluations"), [(0.5, [0.5]), (1.5, [1.0, 1.5]), (99.0, [1.0, 2.0, 3.0])])
+def test_it_learns_from_no_more_tokens_than_asked(
+    epochs_worth: float, evaluations: list[float], split: Split, spec: JobSpec, generator_model: Path, tmp_path: Path
 ) -> None:
     _, tokenizer = load_generator(generator_model, torch.float32)
-    tokens = sum(len(stage._example(tokenizer, row, spec.generator).ids) for row in split.train)
-    limited = spec.generator.model_copy(update={"epochs": 3, "max_train_tokens": int(epochs_worth * tokens)})
+    rows = replace(split, train=split.train[: 8 * spec.generator.batch_size])
+    tokens = sum(len(stage._example(tokenizer, row, spec.generator).ids) for row in rows.train)
+    limited = spec.generator.model_copy(update={"epochs": 3, "max_train_tokens": int(epochs_worth * tokens) + 1})
     recorder = MemoryRecorder()
-    assert finetune_generator(GeneratorInputs(split, generator_model, limited), tmp_path, recorder).epochs == epochs
-    assert recorder.steps[-1] == (epochs, epochs)
+    metrics = finetune_generator(GeneratorInputs(rows, generator_model, limited), tmp_path, recorder)
+    passes = len(rows.train) // spec.generator.batch_size
+    assert [data["epoch"] for type, data in recorder.events if type == "epoch"] == evaluations
+    assert recorder.steps[-1] == (metrics.epochs, metrics.epochs) == (evaluations[-1], evaluations[-1])
+    assert len(recorder.steps) == evaluations[-1] * passes
 
 
 def test_the_perplexity_is_that_of_the_texts_given_their_prompts(

@@ -82,7 +82,7 @@ def test_without_a_number_the_quota_follows_from_the_seed_rows(
     tokenizer = AutoTokenizer.from_pretrained(generator.folder, local_files_only=True)
     rows = split.train + split.validation
     mean = sum(len(tokenizer(row.text).input_ids) + 1 for row in rows) / len(rows)
-    metrics = run(split, generator.folder, spec, tmp_path, texts=None, tokens=round(12.5 * max(8, mean)))
+    metrics = run(split, generator.folder, spec, tmp_path, texts=None, tokens=round(12.5 * max(8, mean)), seed_token_cost=0.0)
     assert metrics.quota == metrics.verdicts["kept"] == 13
 
 
