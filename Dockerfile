@@ -14,7 +14,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY app ./app
 COPY gendistil ./gendistil
 COPY migrations ./migrations
-RUN pip install -c constraints.txt .
+RUN pip install -c constraints.txt '.[s3]'
 USER gendistil
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
@@ -35,6 +35,6 @@ COPY app ./app
 COPY gendistil ./gendistil
 COPY migrations ./migrations
 COPY workers ./workers
-RUN pip install -c constraints.txt '.[worker]'
+RUN pip install -c constraints.txt '.[worker,s3]'
 USER gendistil
 CMD ["python", "-m", "workers.main"]

@@ -5,9 +5,12 @@
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BaseModel, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.contracts.stages import Stage
 
 
 class Limits(BaseModel):
@@ -27,8 +30,14 @@ class Limits(BaseModel):
 class WorkerSettings(BaseModel):
     heartbeat_seconds: float = Field(1.0, description="Also how soon progress shows and a cancellation is noticed.")
     lost_after_seconds: float = 60.0
-    sweep_seconds: float = 15.0
+    sweep_seconds: float = 5.0
     max_attempts: int = 3
+    retry_seconds: float = Field(5.0, description="Before a stage is tried again; doubled with each attempt.")
+    grace_seconds: float = Field(20.0, description="For a stage to be given back, once its worker has been told to stop.")
+    checkpoint_seconds: float = Field(20.0, description="At least, between two checkpoints of a stage.")
+    cancel_seconds: float = Field(4.0, description="For a cancelled stage to reach a safe point; then its process is ended.")
+    isolate: bool = Field(True, description="Run each stage in a process of its own.")
+    memory_bytes: int | None = Field(None, description="Of a machine with workers, for estimates; unset: this machine's.")
     threads: int | None = Field(None, description="Torch threads; unset: the cores this process may use.")
 
 
@@ -41,6 +50,11 @@ class Settings(BaseSettings):
     storage_url: str = Field("", validation_alias=AliasChoices("GENDISTIL_STORAGE_URL", "STORAGE_URL", "storage_url"))
     default_preset: str = "fast"
     student_cache_bytes: int = Field(512_000_000, description="Published students kept hot in one API process.")
+    idempotency_seconds: int = Field(86_400, description="For which an Idempotency-Key is remembered.")
+    gc_grace_seconds: int = Field(3600, description="Younger blobs are no garbage: the row of what is being made is yet to come.")
+    log_format: Literal["auto", "json", "text"] = Field("auto", description="`auto`: text on a terminal, else JSON.")
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
+    queues: dict[Stage, str] = Field({}, description="Queues of stages, where they are not those of the stage graph.")
     limits: Limits = Limits()
     worker: WorkerSettings = WorkerSettings()
 

@@ -15,11 +15,14 @@ _SQLITE_BEGIN = "sqlite_begin"
 
 
 def make_engine(url: str) -> Engine:
-    """An engine for `url`. SQLite runs in WAL mode and takes its write lock when a transaction begins, so that writers wait, not fail."""
+    """An engine for `url`. SQLite runs in WAL mode and takes its write lock when a transaction begins, so that writers wait, not fail.
+
+    Its errors do not quote the values of a statement, which may be a user's; they end up in logs.
+    """
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True)
+        return create_engine(url, pool_pre_ping=True, hide_parameters=True)
     # isolation_level=None: the driver starts no transaction of its own, the event below does.
-    engine = create_engine(url, connect_args={"timeout": 30, "isolation_level": None, "check_same_thread": False})
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": 30, "isolation_level": None, "check_same_thread": False})
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

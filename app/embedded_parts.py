@@ -91,18 +91,25 @@ def check_port(host: str, port: int) -> None:
 
 
 def child_environment(data_dir: Path, redis_url: str) -> dict[str, str]:
-    """What the worker and the API run in: this process's own environment, with the data folder and Redis settled."""
+    """What the worker and the API run in: this process's own environment, with the data folder and Redis settled, and logs for people.
+
+    Raises `EmbeddedError` if a setting is wrong.
+    """
     # Celery would prefer these to the URL it is given.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CELERY_BROKER")}
-    return {**kept, "GENDISTIL_DATA_DIR": str(data_dir), "GENDISTIL_REDIS_URL": redis_url, "PYTHONUNBUFFERED": "1"}
+    chosen = _settings(data_dir).log_format
+    return {
+        **kept,
+        "GENDISTIL_DATA_DIR": str(data_dir),
+        "GENDISTIL_REDIS_URL": redis_url,
+        "GENDISTIL_LOG_FORMAT": "text" if chosen == "auto" else chosen,
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def upgrade_database(data_dir: Path) -> None:
     """Applies the migrations. Raises `EmbeddedError` if a setting is wrong or the database cannot be reached."""
-    try:
-        url = Settings(data_dir=data_dir).resolved_database_url()
-    except ValidationError as error:
-        raise EmbeddedError(f"A setting is wrong: {error}", "Mend the environment variable or the .env file that it names.") from error
+    url = _settings(data_dir).resolved_database_url()
     try:
         upgrade(url)
     except OperationalError as error:
@@ -110,6 +117,13 @@ def upgrade_database(data_dir: Path) -> None:
         raise EmbeddedError(
             f"The database {shown} cannot be used: {error.orig}", "Check DATABASE_URL, or unset it to use SQLite."
         ) from error
+
+
+def _settings(data_dir: Path) -> Settings:
+    try:
+        return Settings(data_dir=data_dir)
+    except ValidationError as error:
+        raise EmbeddedError(f"A setting is wrong: {error}", "Mend the environment variable or the .env file that it names.") from error
 
 
 def start_redis(binary: Path, data_dir: Path) -> tuple[Child, str]:

@@ -30,6 +30,7 @@ class Problem(BaseModel):
     remedy: str | None = None
     errors: list[FieldError] = []
     errors_total: int | None = Field(None, description="All faults found; `errors` holds the first of them.")
+    request_id: str | None = Field(None, description="As in `X-Request-ID`; the service's log has it on every line about this request.")
 
 
 class ServiceError(Exception):
@@ -76,25 +77,26 @@ def install_handlers(app: FastAPI) -> None:
     """Every error of the application leaves as problem+json."""
 
     @app.exception_handler(ServiceError)
-    async def service_error(_request: Request, error: ServiceError) -> JSONResponse:
-        return _respond(error)
+    async def service_error(request: Request, error: ServiceError) -> JSONResponse:
+        return _respond(request, error)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid_request(_request: Request, error: RequestValidationError) -> JSONResponse:
+    async def invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
         errors = field_errors(error)
         detail = "; ".join(f"{item.column or 'body'}: {item.detail}" for item in errors[:3])
-        return _respond(ServiceError(422, "invalid-request", detail, remedy="See /docs for what this call takes.", errors=errors))
+        return _respond(request, ServiceError(422, "invalid-request", detail, remedy="See /docs for what this call takes.", errors=errors))
 
     @app.exception_handler(HTTPException)
-    async def http_error(_request: Request, error: HTTPException) -> JSONResponse:
+    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
         kinds = {404: "route-not-found", 405: "method-not-allowed"}
         answer = ServiceError(
             error.status_code, kinds.get(error.status_code, "http-error"), str(error.detail), remedy="See /docs for the routes."
         )
         answer.headers = dict(error.headers) if error.headers else None
-        return _respond(answer)
+        return _respond(request, answer)
 
 
-def _respond(error: ServiceError) -> JSONResponse:
-    body: dict[str, Any] = error.problem.model_dump(exclude_none=True)
-    return JSONResponse(body, status_code=error.problem.status, media_type=CONTENT_TYPE, headers=error.headers)
+def _respond(request: Request, error: ServiceError) -> JSONResponse:
+    problem = error.problem.model_copy(update={"request_id": getattr(request.state, "request_id", None)})
+    body: dict[str, Any] = problem.model_dump(exclude_none=True)
+    return JSONResponse(body, status_code=problem.status, media_type=CONTENT_TYPE, headers=error.headers)

@@ -12,14 +12,16 @@ from app.datasets.routes import router as datasets
 from app.errors import CONTENT_TYPE, Problem, install_handlers
 from app.jobs.openapi import problems
 from app.jobs.routes import router as jobs
+from app.logs import configure_logging
+from app.maintenance.routes import router as maintenance
 from app.predictions.cache import StudentCache
 from app.predictions.routes import router as predictions
 from app.predictions.runtime import StudentRuntime, load_student
 from app.shutdown import noticed_shutdown
-from app.storage import get_storage
+from app.storage import STORAGE_AWAY, get_storage
 from app.students.routes import router as students
 from app.system.metrics import Metrics, MetricsMiddleware
-from app.system.middleware import REQUEST_ID, RequestIdMiddleware
+from app.system.middleware import REQUEST_ID, AccessLogMiddleware, RequestIdMiddleware
 from app.system.routes import router as system
 
 logger = logging.getLogger(__name__)
@@ -38,11 +40,12 @@ def create_app() -> FastAPI:
     )
     app.state.metrics = Metrics()
     app.state.students = StudentCache(_load_student, get_settings().student_cache_bytes)
-    for router in (datasets, jobs, students, predictions, system):
+    for router in (datasets, jobs, students, predictions, maintenance, system):
         app.include_router(router)
     install_handlers(app)
     _install_fallbacks(app)
     app.add_middleware(MetricsMiddleware, metrics=app.state.metrics)
+    app.add_middleware(AccessLogMiddleware)
     app.add_middleware(RequestIdMiddleware)
     return app
 
@@ -56,22 +59,38 @@ def _install_fallbacks(app: FastAPI) -> None:
 
     @app.exception_handler(OperationalError)
     async def database_away(request: Request, error: OperationalError) -> JSONResponse:
-        request_id = request.state.request_id
-        logger.error("request %s: the database failed: %s", request_id, error)
+        logger.error("the database failed: %s", error)
         detail = "The database does not answer, or is locked."
         return _problem(request, 503, "database-unavailable", detail, "Try again in a few seconds.", {"Retry-After": "5"})
+
+    async def storage_away(request: Request, error: Exception) -> JSONResponse:
+        logger.error("the blob store failed: %s", error)
+        return _problem(
+            request, 503, "storage-unavailable", "The blob store does not answer.", "Try again in a few seconds.", {"Retry-After": "5"}
+        )
+
+    for kind in STORAGE_AWAY:
+        app.add_exception_handler(kind, storage_away)
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> JSONResponse:
         request_id = request.state.request_id
-        logger.error("request %s failed", request_id, exc_info=error)
+        logger.error("%s", type(error).__name__, exc_info=error)
         return _problem(request, 500, "internal-error", f"Request {request_id} failed inside the service.", "See the service's log.", {})
 
 
 def _problem(request: Request, status: int, type: str, detail: str, remedy: str, headers: dict[str, str]) -> JSONResponse:
-    problem = Problem(type=f"urn:gendistil:{type}", title=type.replace("-", " ").capitalize(), status=status, detail=detail, remedy=remedy)
+    request_id = request.state.request_id
+    title = type.replace("-", " ").capitalize()
+    problem = Problem(type=f"urn:gendistil:{type}", title=title, status=status, detail=detail, remedy=remedy, request_id=request_id)
     body = problem.model_dump(exclude_none=True)
-    return JSONResponse(body, status, headers={**headers, REQUEST_ID: request.state.request_id}, media_type=CONTENT_TYPE)
+    return JSONResponse(body, status, headers={**headers, REQUEST_ID: request_id}, media_type=CONTENT_TYPE)
 
 
-app = create_app()
+def __getattr__(name: str) -> FastAPI:
+    """`app`, made when a server asks for it: the server's process is ours, that of whoever imports `create_app` is not."""
+    if name != "app":
+        raise AttributeError(name)
+    configure_logging()
+    made = globals()["app"] = create_app()
+    return made

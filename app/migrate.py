@@ -12,6 +12,7 @@ from sqlalchemy import Connection, event, make_url, text
 
 from app.config import get_settings
 from app.database import make_engine
+from app.logs import configure_logging
 
 _LOCK = 4_745_601_120
 """Key of the PostgreSQL advisory lock; any number that nothing else in the database uses."""
@@ -70,4 +71,5 @@ def _config(connection: Connection) -> Config:
 
 
 if __name__ == "__main__":
+    configure_logging()
     upgrade(get_settings().resolved_database_url())

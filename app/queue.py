@@ -8,7 +8,7 @@ from kombu.exceptions import OperationalError
 from sqlalchemy.orm import Session
 
 from app.config import get_settings
-from app.contracts.stages import RUN_STAGE_TASK
+from app.contracts.stages import GRAPH, RUN_STAGE_TASK, Stage
 
 logger = logging.getLogger(__name__)
 _PENDING = "pending_messages"
@@ -26,9 +26,14 @@ def producer() -> Celery:
     return celery
 
 
-def enqueue(session: Session, stage_run_id: int, queue: str) -> None:
+def queue_of(stage: Stage) -> str:
+    """The queue whose workers run the stage: as the settings say, else as the stage graph does."""
+    return get_settings().queues.get(stage, GRAPH[stage].queue)
+
+
+def enqueue(session: Session, stage_run_id: int, stage: Stage) -> None:
     """Notes a message that `send_pending` sends once the session's transaction has been committed."""
-    session.info.setdefault(_PENDING, []).append((stage_run_id, queue))
+    session.info.setdefault(_PENDING, []).append((stage_run_id, queue_of(stage)))
 
 
 def send_pending(session: Session) -> None:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, MetaData, String, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, MetaData, String, Text, TypeDecorator, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 
@@ -76,19 +76,29 @@ class Job(Base):
     finished_at: Mapped[datetime | None]
 
     dataset: Mapped[Dataset] = relationship()
-    stages: Mapped[list["StageRun"]] = relationship(back_populates="job", order_by="StageRun.id")
+    stages: Mapped[list["StageRun"]] = relationship(
+        primaryjoin="and_(StageRun.job_id == Job.id, StageRun.shard == 0)", order_by="StageRun.id", viewonly=True
+    )
+    shards: Mapped[list["StageRun"]] = relationship(
+        primaryjoin="and_(StageRun.job_id == Job.id, StageRun.shard > 0)", order_by="StageRun.id", viewonly=True
+    )
     student: Mapped["Student | None"] = relationship(back_populates="job")
 
 
 class StageRun(Base):
-    """One stage of one job. A worker owns it by turning `queued` into `running` with one conditional UPDATE."""
+    """One stage of one job (`shard` 0), or one shard of it, counted from 1.
+
+    A worker owns it by turning `queued` into `running` with one conditional UPDATE; `not_before` delays that. `shrink` divides the batches,
+    after memory ran out. `peak_bytes`: of the process that ran it.
+    """
 
     __tablename__ = "stage_runs"
-    __table_args__ = (UniqueConstraint("job_id", "stage"), Index(None, "status"))
+    __table_args__ = (UniqueConstraint("job_id", "stage", "shard"), Index(None, "status"), Index(None, "finished_at"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
     stage: Mapped[str] = mapped_column(String(40))
+    shard: Mapped[int] = mapped_column(default=0, server_default="0")
     status: Mapped[str] = mapped_column(String(20))
     attempt: Mapped[int] = mapped_column(default=0)
     progress_done: Mapped[float] = mapped_column(default=0.0)
@@ -96,15 +106,18 @@ class StageRun(Base):
     unit: Mapped[str] = mapped_column(String(20))
     artefact_key: Mapped[str | None] = mapped_column(String(64))
     reused: Mapped[bool] = mapped_column(default=False)
+    shrink: Mapped[int] = mapped_column(default=1, server_default="1")
+    peak_bytes: Mapped[int | None] = mapped_column(BigInteger)
     worker: Mapped[str | None] = mapped_column(String(200))
     metrics: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
     queued_at: Mapped[datetime | None]
+    not_before: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     heartbeat_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 
-    job: Mapped[Job] = relationship(back_populates="stages")
+    job: Mapped[Job] = relationship()
 
 
 class Event(Base):
@@ -149,3 +162,25 @@ class Alias(Base):
     alias: Mapped[str] = mapped_column(String(100), primary_key=True)
     version: Mapped[int]
     updated_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class RetiredVersion(Base):
+    """The highest version of a name that was ever deleted: its number is not given out again."""
+
+    __tablename__ = "retired_versions"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    version: Mapped[int]
+
+
+class IdempotencyKey(Base):
+    """A request that was answered, written in its own transaction. `resource_id`: what it made."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Index(None, "resource_id"), Index(None, "created_at"))
+
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    resource_id: Mapped[str | None] = mapped_column(String(40))
+    answer: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)

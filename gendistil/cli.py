@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gendistil.client import DEFAULT_URL, Client
-from gendistil.display import JobDisplay, duration, predictions_table, report_table
+from gendistil.display import JobDisplay, duration, estimate_table, garbage_table, predictions_table, report_table
 from gendistil.errors import GendistilError
 
 app = typer.Typer(name="gendistil", help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -107,6 +107,71 @@ def jobs(limit: Annotated[int, typer.Option(min=1)] = 20, url: Url = DEFAULT_URL
             published = f"{job.student.name}:{job.student.version}" if job.student else ""
             table.add_row(*(Text(cell) for cell in (job.id, job.name, job.status, left, published)))
         make_console().print(table)
+
+
+@app.command()
+def estimate(
+    file: Annotated[Path, typer.Argument(help="CSV, JSONL or JSON with the columns text and label.")],
+    name: Annotated[str | None, typer.Option(help="Name of the student, to learn whether it is free.")] = None,
+    preset: Annotated[str | None, typer.Option(help="fast, balanced, thorough or paper.")] = None,
+    test_file: Annotated[Path | None, typer.Option(help="Rows of your own to score on, instead of a part of FILE.")] = None,
+    student: Annotated[str | None, typer.Option(help="cnn, bilstm or bag.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the service's answer.")] = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Tell what distilling a file would take, and whether it fits. Starts nothing."""
+    with connected(url) as client:
+        spec = {"distil": {"student": student}} if student else None
+        answer = client.estimate(name or "estimate", file=file, test_file=test_file, preset=preset, spec=spec, replace_dataset=name is None)
+        if as_json:
+            print(answer.model_dump_json(indent=1))
+        else:
+            make_console().print(estimate_table(answer))
+
+
+@app.command()
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the service's answer.")] = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Remove what no dataset, job or student uses: left by crashes, or by jobs that were deleted."""
+    with connected(url) as client:
+        answer = client.collect_garbage(dry_run=dry_run)
+        if as_json:
+            print(answer.model_dump_json(indent=1))
+        else:
+            make_console().print(garbage_table(answer))
+        if answer.failed:
+            raise typer.Exit(1)
+
+
+delete = typer.Typer(name="delete", help="Delete a job, a student or a dataset for good.", no_args_is_help=True)
+app.add_typer(delete)
+
+
+@delete.command("job")
+def delete_job(job: str, url: Url = DEFAULT_URL) -> None:
+    """Delete an ended job and what it alone made. Its student must be deleted first."""
+    with connected(url) as client:
+        client.delete_job(job)
+
+
+@delete.command("student")
+def delete_student(student: Annotated[str, typer.Argument(help="name:version, or name for all versions.")], url: Url = DEFAULT_URL) -> None:
+    """Delete a version of a student, or the student with all its versions and aliases."""
+    name, colon, version = student.partition(":")
+    if colon and not (version.isascii() and version.isdigit()):
+        fail(GendistilError(f"{student!r} names no version of a student.", remedy="Write name:version, or name for all versions."))
+    with connected(url) as client:
+        client.delete_student(name, int(version) if colon else None)
+
+
+@delete.command("dataset")
+def delete_dataset(dataset: str, url: Url = DEFAULT_URL) -> None:
+    """Delete a dataset. The jobs that were made from it must be deleted first."""
+    with connected(url) as client:
+        client.delete_dataset(dataset)
 
 
 @contextmanager

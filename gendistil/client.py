@@ -12,11 +12,12 @@ import httpx
 from pydantic import ValidationError
 
 from gendistil.errors import GendistilError, JobFailed, WaitTimeout, from_response, from_transport
-from gendistil.models import Answer, Catalogue, Dataset, Job, Predictions, Preset, Report, Student
+from gendistil.models import Answer, Catalogue, Collection, Dataset, Job, JobEstimate, Predictions, Preset, Report, Student
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
 DEFAULT_URL = "http://127.0.0.1:8000"
 PAGE = 20
+NO_CONTENT = 204
 Row = Mapping[str, str]
 """`{"text": ..., "label": ...}`"""
 
@@ -67,19 +68,58 @@ class Client:
         test_file: Path | None = None,
         preset: str | None = None,
         spec: Mapping[str, Any] | None = None,
+        replace_dataset: bool = False,
+        idempotency_key: str | None = None,
     ) -> Job:
         """Starts the distillation of a student called `name` from rows, a file or a dataset's id.
 
-        `spec` overrides single fields of the preset, as in `{"distil": {"student": "bag"}}`.
+        `spec` overrides single fields of the preset, as in `{"distil": {"student": "bag"}}`. `replace_dataset` allows for a name whose
+        students come from other rows. Called again with the same `idempotency_key`, it returns the job that was started first.
         """
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key is not None else {}
+        fields = _given(preset=preset, spec=spec, replace_dataset=replace_dataset or None)
+        return self._parse(Job, self._post_job(name, rows, file, dataset, test, test_file, fields, headers=headers), "/jobs")
+
+    def estimate(
+        self,
+        name: str,
+        *,
+        rows: Sequence[Row] | None = None,
+        file: Path | None = None,
+        dataset: str | None = None,
+        test: Sequence[Row] | None = None,
+        test_file: Path | None = None,
+        preset: str | None = None,
+        spec: Mapping[str, Any] | None = None,
+        replace_dataset: bool = False,
+    ) -> JobEstimate:
+        """What `create_job` with the same arguments would take; starts and stores nothing.
+
+        Raises `GendistilError` of type `urn:gendistil:does-not-fit` if the memory or the room is too small.
+        """
+        fields = _given(preset=preset, spec=spec, replace_dataset=replace_dataset or None)
+        answer = self._post_job(name, rows, file, dataset, test, test_file, fields, params={"dry_run": True})
+        return self._parse(JobEstimate, answer, "/jobs")
+
+    def _post_job(
+        self,
+        name: str,
+        rows: Sequence[Row] | None,
+        file: Path | None,
+        dataset: str | None,
+        test: Sequence[Row] | None,
+        test_file: Path | None,
+        fields: dict[str, Any],
+        **options: Any,
+    ) -> Any:
         source = _source(rows=rows, file=file, dataset=dataset)
         if source == "dataset" and (test or test_file):
             raise GendistilError("A dataset that is uploaded already has its test rows.", remedy="Give them with rows or a file.")
         if source == "file" or test_file:
-            fields = {"name": name, **_given(preset=preset, spec=json.dumps(spec) if spec else None)}
-            return self._parse(Job, self._post_files("/jobs", rows, file, test, test_file, fields), "/jobs")
-        body = {"name": name, "dataset": dataset or {"rows": rows, **_given(test=test)}, **_given(preset=preset, spec=spec)}
-        return self._call(Job, "POST", "/jobs", json=body)
+            spec = {"spec": json.dumps(fields["spec"])} if fields.get("spec") else {}
+            return self._post_files("/jobs", rows, file, test, test_file, {"name": name, **fields, **spec}, **options)
+        body = {"name": name, "dataset": dataset or {"rows": rows, **_given(test=test)}, **fields}
+        return self._request("POST", "/jobs", json=body, **options)
 
     def job(self, id: str) -> Job:
         return self._call(Job, "GET", f"/jobs/{quote(id, safe='')}")
@@ -131,6 +171,22 @@ class Client:
     def presets(self) -> list[Preset]:
         return self._call(Catalogue, "GET", "/presets").presets
 
+    def delete_job(self, id: str) -> None:
+        """Removes an ended job and what it alone made; a student that it published must be deleted first."""
+        self._request("DELETE", f"/jobs/{quote(id, safe='')}")
+
+    def delete_student(self, name: str, version: int | None = None) -> None:
+        """Removes one version, or the student with all versions and aliases."""
+        self._request("DELETE", f"/students/{quote(name, safe='')}" + ("" if version is None else f"/versions/{version}"))
+
+    def delete_dataset(self, id: str) -> None:
+        """Removes a dataset whose jobs were deleted."""
+        self._request("DELETE", f"/datasets/{quote(id, safe='')}")
+
+    def collect_garbage(self, *, dry_run: bool = False) -> Collection:
+        """Removes what no dataset, job or student uses; with `dry_run` only tells what that is."""
+        return self._call(Collection, "POST", "/maintenance/gc", params={"dry_run": dry_run})
+
     def _list(self, model: type[AnswerT], name: str, limit: int) -> Iterator[AnswerT]:
         after: str | None = None
         while limit > 0:
@@ -152,6 +208,7 @@ class Client:
         test: Sequence[Row] | None,
         test_file: Path | None,
         fields: dict[str, Any],
+        **options: Any,
     ) -> Any:
         files = {}
         for part, part_rows, part_file in (("file", rows, file), ("test_file", test, test_file)):
@@ -159,7 +216,7 @@ class Client:
                 files[part] = (part_file.name, _read(part_file))
             elif part_rows is not None:
                 files[part] = (f"{part}.jsonl", "\n".join(json.dumps(dict(row)) for row in part_rows).encode())
-        return self._request("POST", path, files=files, data=fields)
+        return self._request("POST", path, files=files, data=fields, **options)
 
     def _request(self, method: str, path: str, **options: Any) -> Any:
         try:
@@ -168,6 +225,8 @@ class Client:
             raise from_transport(error, self.base_url) from error
         if response.is_error:
             raise from_response(response)
+        if response.status_code == NO_CONTENT:
+            return None
         try:
             return response.json()
         except ValueError as error:

@@ -13,7 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from gendistil.models import Interval, Job, Predictions, Report, StageView
+from gendistil.models import Collection, Interval, Job, JobEstimate, Predictions, Report, StageView
 
 PLAIN_SECONDS = 10.0
 """Without a terminal, a running stage prints a line at least this often."""
@@ -188,3 +188,56 @@ def predictions_table(texts: list[str], answer: Predictions) -> RenderableType:
         others = ", ".join(f"{escape(other.label)} {other.score:.2f}" for other in prediction.scores[1:])
         table.add_row(escape(text), escape(prediction.label), f"{prediction.score:.3f}", others)
     return table
+
+
+def estimate_table(estimate: JobEstimate) -> RenderableType:
+    """What each stage would take, and all together."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("stage")
+    for heading in ("time", "memory", "stores"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for stage in estimate.stages:
+        if stage.reused:
+            table.add_row(stage.name, "", "", "", "reused", style="dim")
+        else:
+            remark = "may be reused" if stage.reused is None else ""
+            table.add_row(stage.name, duration(stage.seconds), size(stage.peak_bytes), size(stage.artefact_bytes), remark)
+    totals = estimate.totals
+    table.add_row("in all", duration(totals.seconds), size(totals.peak_bytes), size(totals.artefact_bytes), "", style="bold")
+    source = (
+        f"the last {estimate.past_jobs} jobs on this service"
+        if estimate.past_jobs
+        else "two CPU cores; no job has ended on this service yet"
+    )
+    lines: list[RenderableType] = [table, Text(f"Times are those of {source}.")]
+    has = [
+        f"{size(amount)} {what}"
+        for amount, what in ((estimate.memory_bytes, "of memory"), (estimate.free_bytes, "left in the blob store"))
+        if amount is not None
+    ]
+    if has:
+        lines.append(Text(f"It fits: there are {' and '.join(has)}."))
+    lines += [Text(f"Warning: {warning}", style="yellow") for warning in estimate.warnings]
+    return Group(*lines)
+
+
+def garbage_table(collection: Collection) -> RenderableType:
+    """What a garbage collection removed, or would remove."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("would be removed" if collection.dry_run else "removed")
+    table.add_column("count", justify="right")
+    table.add_column("size", justify="right")
+    kinds = {
+        "artefacts": collection.artefacts,
+        "datasets": collection.datasets,
+        "checkpoints": collection.checkpoints,
+        "temporary files": collection.temporary_files,
+    }
+    for kind, garbage in kinds.items():
+        table.add_row(kind, f"{garbage.count:,}", size(garbage.bytes))
+    table.add_row("expired idempotency keys", f"{collection.idempotency_keys:,}", "")
+    table.add_row("in all", "", size(collection.bytes), style="bold")
+    if not collection.failed:
+        return table
+    return Group(table, Text(f"{collection.failed:,} could not be removed; the service's log says why.", style="yellow"))

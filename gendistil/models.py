@@ -159,3 +159,56 @@ class Catalogue(Answer):
     """What a job may ask for."""
 
     presets: list[Preset]
+
+
+class StageEstimate(Answer):
+    """What a stage would take. `reused`: its output is there already; None if only a worker can tell."""
+
+    name: str
+    seconds: float
+    peak_bytes: int
+    artefact_bytes: int
+    reused: bool | None = None
+
+
+class EstimateTotals(Answer):
+    """`seconds`: one stage after the other. `peak_bytes`: of the largest."""
+
+    seconds: float
+    peak_bytes: int
+    artefact_bytes: int
+
+
+class JobEstimate(Answer):
+    """`past_jobs`: those that scale the figures. `memory_bytes`, `free_bytes`: what the service has; None if unknown."""
+
+    name: str
+    stages: list[StageEstimate]
+    totals: EstimateTotals
+    past_jobs: int = 0
+    memory_bytes: int | None = None
+    free_bytes: int | None = None
+    warnings: list[str] = []
+    preset: str = ""
+    spec: dict[str, Any] = {}
+
+
+class Garbage(Answer):
+    """Blobs of one kind that nothing uses; `names` holds the first."""
+
+    count: int
+    bytes: int
+    names: list[str] = []
+
+
+class Collection(Answer):
+    """What a garbage collection removed, or with `dry_run` would remove."""
+
+    dry_run: bool
+    artefacts: Garbage
+    datasets: Garbage
+    checkpoints: Garbage
+    temporary_files: Garbage
+    idempotency_keys: int = 0
+    failed: int = 0
+    bytes: int = 0

@@ -17,7 +17,7 @@ from app.database import get_engine, read_session_factory, session_factory
 from app.migrate import upgrade
 from app.queue import producer
 from app.storage import get_storage
-from tests.servers import postgres_database, postgres_server, redis_server
+from tests.servers import S3Server, postgres_database, postgres_server, redis_server, s3_server
 
 _CACHED = (get_settings, get_engine, session_factory, read_session_factory, get_storage, producer)
 
@@ -66,6 +66,31 @@ def database_url(request: pytest.FixtureRequest) -> str:
 def migrated_database_url(database_url: str) -> str:
     upgrade(database_url)
     return database_url
+
+
+@pytest.fixture(scope="session")
+def s3_process() -> Iterator[S3Server]:
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_url(s3_process: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A folder in a fresh, empty bucket of a real S3 server, which this process and its children find by their environment."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in s3_process.environment().items():
+        monkeypatch.setenv(name, value)
+    bucket = f"test-{uuid.uuid4().hex}"
+    s3_process.make_bucket(bucket)
+    return f"s3://{bucket}/some/prefix"
+
+
+@pytest.fixture(params=["folder", "s3"])
+def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty blob store, of both kinds in turn."""
+    url: str = request.getfixturevalue("s3_url") if request.param == "s3" else f"file://{tmp_path / 'blobs'}"
+    return url
 
 
 def clear_caches() -> None:

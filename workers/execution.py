@@ -1,31 +1,45 @@
 """One stage from its job's point of view: find its inputs, reuse its artefact or make it, store what it made."""
 
-import shutil
+import hashlib
 import time
-import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from app.contracts.artefacts import ArtefactManifest, FileEntry, artefact_key, spec_of
-from app.contracts.rows import parse_rows
+from app.contracts.rows import content_hash, parse_rows
 from app.contracts.spec import JobSpec
 from app.contracts.stages import GRAPH, Stage
-from app.storage import BlobStore, TornArtefact, file_sha256
+from app.storage import BlobStore, StorageAway, TornArtefact, file_sha256
 from workers.models import ModelFolder, resolve_model
 from workers.pipeline.distil import DistilInputs, distil
 from workers.pipeline.finetune_generator import GeneratorInputs, finetune_generator
 from workers.pipeline.finetune_teacher import TeacherInputs, finetune_teacher
-from workers.pipeline.generate import TEXTS_FILE, GenerateInputs, generate
-from workers.pipeline.label import LabelInputs, label
+from workers.pipeline.generate import TEXTS_FILE, GenerateInputs, generate, generate_shard
+from workers.pipeline.generate import shard_sizes as generate_sizes
+from workers.pipeline.label import LabelInputs, label, label_shard
+from workers.pipeline.label import shard_sizes as label_sizes
 from workers.pipeline.publish import PublishInputs, publish
+from workers.scratch import Scratch
 from workers.training.recorder import Recorder
 from workers.training.split import Split, split_rows
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime", "scikit-learn", "numpy", "gendistil")
+
+
+class Lost(Exception):
+    """Artefacts of earlier stages are damaged or gone; what was left of them has been removed, so that they can be made anew."""
+
+    def __init__(self, stages: tuple[Stage, ...], detail: str) -> None:
+        super().__init__(detail)
+        self.stages = stages
+
+
+class DamagedDataset(Exception):
+    """The stored rows are not those that were posted."""
 
 
 @dataclass(frozen=True)
@@ -38,38 +52,63 @@ class JobContext:
     spec: JobSpec
     done: dict[Stage, str]
     """Artefact keys of the stages before."""
+    shard: int = 0
+    """Counted from 1; 0 is the stage itself."""
+    shrink: int = 1
+    """Divides the batches, after memory ran out."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    manifest: ArtefactManifest
-    reused: bool
+    """The artefact's manifest; or none, and the sizes of those `shards` of the stage's `of` that are to be made first."""
+
+    manifest: ArtefactManifest | None
+    reused: bool = False
+    shards: dict[int, float] = field(default_factory=dict)
+    of: int = 1
 
 
 class StageExecution:
-    """Runs one stage. `data_dir` holds scratch folders and converted models."""
+    """Runs one stage, or one shard of it. `data_dir` holds scratch folders and converted models."""
 
     def __init__(self, stage: Stage, context: JobContext, storage: BlobStore, data_dir: Path) -> None:
-        self.stage, self.context, self.spec, self.storage, self.data_dir = stage, context, context.spec, storage, data_dir
+        self.stage, self.context, self.spec, self.storage = stage, context, context.spec, storage
+        self.data_dir = data_dir
+        self.scratch = Scratch(data_dir / "work", stage)
+
+    @cached_property
+    def whole_key(self) -> str:
+        """Of the stage's artefact."""
+        return artefact_key(self.stage, self.spec, self._inputs)
+
+    @cached_property
+    def key(self) -> str:
+        """Of what is made here: the stage's artefact, or one shard of it."""
+        return shard_key(self.whole_key, self.context.shard) if self.context.shard else self.whole_key
 
     def run(self, recorder: Recorder) -> Outcome:
-        """Reuses the artefact if it is complete, else makes it; a partial one is removed whatever happens."""
-        inputs = self._input_keys()
-        key = artefact_key(self.stage, self.spec, inputs)
-        if (manifest := self.storage.manifest(key)) is not None:
+        """Reuses the artefact if it is complete, else makes it; a partial one is removed whatever happens. Raises `Lost`."""
+        if (manifest := self.storage.manifest(self.key)) is not None:
             return Outcome(manifest, reused=True)
-        scratch = self.data_dir / "work" / f"{self.stage}-{uuid.uuid4().hex}"
-        scratch.mkdir(parents=True)
+        shards: list[Path] = []
+        if self.stage in SHARDED and not self.context.shard:
+            sizes = SHARDED[self.stage].sizes(self)
+            found = {number: self._shard(number) for number in range(1, len(sizes) + 1)} if len(sizes) > 1 else {}
+            if missing := {number: float(sizes[number - 1]) for number, folder in found.items() if folder is None}:
+                return Outcome(None, shards=missing, of=len(sizes))
+            shards = [folder for folder in found.values() if folder is not None]
+        scratch = self.scratch.out
         start = time.monotonic()
         try:
-            metrics = asdict(_RUN[self.stage](self, scratch, recorder))
+            self.scratch.make()
+            metrics = asdict(self._make(scratch, shards, recorder))
             recorder.check()
             manifest = ArtefactManifest(
                 stage=self.stage,
-                key=key,
+                key=self.key,
                 version=GRAPH[self.stage].version,
                 spec=spec_of(self.stage, self.spec),
-                inputs=inputs,
+                inputs=self._inputs,
                 files={
                     str(file.relative_to(scratch)): FileEntry(sha256=file_sha256(file), bytes=file.stat().st_size)
                     for file in sorted(scratch.rglob("*"))
@@ -80,12 +119,31 @@ class StageExecution:
                 seconds=round(time.monotonic() - start, 3),
                 packages=package_versions(),
             )
-            self.storage.publish(scratch, manifest)
+            manifest = self.storage.publish(scratch, manifest)  # another worker's, if that was first
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-        return Outcome(manifest, reused=False)
+            self.scratch.remove()
+        for number in range(1, len(shards) + 1):
+            self.storage.drop(shard_key(self.whole_key, number))
+        return Outcome(manifest)
 
-    def _input_keys(self) -> dict[str, str]:
+    def _make(self, out: Path, shards: list[Path], recorder: Recorder) -> Any:
+        if self.context.shard:
+            return SHARDED[self.stage].make(self, self.context.shard, out, recorder)
+        return _RUN[self.stage](self, shards, out, recorder)
+
+    def _shard(self, number: int) -> Path | None:
+        key = shard_key(self.whole_key, number)
+        try:
+            return self.storage.fetch(key)
+        except FileNotFoundError:
+            return None
+        except TornArtefact:
+            self.storage.drop(key)
+            return None
+
+    @cached_property
+    def _inputs(self) -> dict[str, str]:
+        """Keys of what the stage is made from."""
         keys: dict[str, str] = {stage.value: self.context.done[stage] for stage in GRAPH[self.stage].after}
         if not keys:
             keys["dataset"] = self.context.dataset_hash
@@ -100,19 +158,30 @@ class StageExecution:
         spec = self.spec.teacher if self.stage == Stage.FINETUNE_TEACHER else self.spec.generator
         return resolve_model(spec.model, self.data_dir / "models")
 
+    @property
+    def _dataset(self) -> str:
+        return f"datasets/{self.context.dataset_hash}"
+
     @cached_property
     def split(self) -> Split:
-        folder = f"datasets/{self.context.dataset_hash}"
-        rows = parse_rows(self.storage.read(f"{folder}/rows.jsonl"))
-        test = parse_rows(self.storage.read(f"{folder}/test.jsonl")) if self.context.has_test else []
-        return split_rows(rows, test, self.spec.split)
+        """Raises `DamagedDataset`."""
+        rows = self.storage.read(f"{self._dataset}/rows.jsonl")
+        test = self.storage.read(f"{self._dataset}/test.jsonl") if self.context.has_test else b""
+        if content_hash(rows, test) != self.context.dataset_hash:
+            raise DamagedDataset(f"The rows of dataset {self.context.dataset_hash} do not match their hash.")
+        return split_rows(parse_rows(rows), parse_rows(test), self.spec.split)
 
     def artefact(self, stage: Stage) -> Path:
-        """The folder of an earlier stage's artefact. Raises `TornArtefact` if it is not whole, or not there any more."""
+        """The folder of an earlier stage's artefact. Raises `Lost` if it is not whole, or not there any more."""
+        key = self.context.done[stage]
         try:
-            return self.storage.fetch(self.context.done[stage])
-        except FileNotFoundError as error:
-            raise TornArtefact(str(error)) from error
+            return self.storage.fetch(key)
+        except (FileNotFoundError, TornArtefact) as error:
+            if isinstance(error, FileNotFoundError) and not self.storage.exists(f"{self._dataset}/rows.jsonl"):
+                # Nor are the rows there: a folder that is not mounted, and no reason to make everything anew.
+                raise StorageAway(str(error)) from error
+            self.storage.drop(key)
+            raise Lost((stage,), str(error)) from error
 
     def lineage(self) -> dict[str, Any]:
         dumped = self.spec.model_dump(mode="json")
@@ -130,6 +199,27 @@ def package_versions() -> dict[str, str]:
     return {name: version(name) for name in _PACKAGES}
 
 
+def shard_key(whole: str, number: int) -> str:
+    """Of the shard `number` of the stage whose artefact's key is `whole`."""
+    return hashlib.sha256(f"{whole}/shard/{number}".encode()).hexdigest()
+
+
+def _generate_inputs(run: StageExecution) -> GenerateInputs:
+    return GenerateInputs(
+        run.split, run.artefact(Stage.FINETUNE_GENERATOR), run.spec.generator, run.spec.generate, shrink=run.context.shrink
+    )
+
+
+def _label_inputs(run: StageExecution) -> LabelInputs:
+    teacher, texts = run.artefact(Stage.FINETUNE_TEACHER), run.artefact(Stage.GENERATE) / TEXTS_FILE
+    return LabelInputs(run.split, teacher, texts, run.spec.teacher, run.spec.label, shrink=run.context.shrink)
+
+
+def _distil_inputs(run: StageExecution) -> DistilInputs:
+    teacher, transfer = run.artefact(Stage.FINETUNE_TEACHER), run.artefact(Stage.LABEL)
+    return DistilInputs(run.split, teacher, transfer, run.spec.distil, shrink=run.context.shrink)
+
+
 def _publish(run: StageExecution, out: Path, recorder: Recorder) -> Any:
     generated = run.storage.manifest(run.context.done[Stage.GENERATE])
     inputs = PublishInputs(
@@ -142,29 +232,40 @@ def _publish(run: StageExecution, out: Path, recorder: Recorder) -> Any:
         generated=generated.metrics["verdicts"] if generated else {},
         warnings=generated.warnings if generated else [],
         lineage=run.lineage(),
+        shrink=run.context.shrink,
     )
     return publish(inputs, out, recorder)
 
 
-_RUN: dict[Stage, Callable[[StageExecution, Path, Recorder], Any]] = {
-    Stage.FINETUNE_TEACHER: lambda run, out, recorder: finetune_teacher(
-        TeacherInputs(run.split, run.model.path, run.spec.teacher), out, recorder
+_RUN: dict[Stage, Callable[[StageExecution, list[Path], Path, Recorder], Any]] = {
+    Stage.FINETUNE_TEACHER: lambda run, _, out, recorder: finetune_teacher(
+        TeacherInputs(run.split, run.model.path, run.spec.teacher, shrink=run.context.shrink), out, recorder
     ),
-    Stage.FINETUNE_GENERATOR: lambda run, out, recorder: finetune_generator(
-        GeneratorInputs(run.split, run.model.path, run.spec.generator), out, recorder
+    Stage.FINETUNE_GENERATOR: lambda run, _, out, recorder: finetune_generator(
+        GeneratorInputs(run.split, run.model.path, run.spec.generator, shrink=run.context.shrink), out, recorder
     ),
-    Stage.GENERATE: lambda run, out, recorder: generate(
-        GenerateInputs(run.split, run.artefact(Stage.FINETUNE_GENERATOR), run.spec.generator, run.spec.generate), out, recorder
+    Stage.GENERATE: lambda run, shards, out, recorder: generate(_generate_inputs(run), shards, out, recorder),
+    Stage.LABEL: lambda run, shards, out, recorder: label(_label_inputs(run), shards, out, recorder),
+    Stage.DISTIL: lambda run, _, out, recorder: distil(_distil_inputs(run), out, recorder),
+    Stage.PUBLISH: lambda run, _, out, recorder: _publish(run, out, recorder),
+}
+
+
+@dataclass(frozen=True)
+class _Sharded:
+    """`sizes` of all shards, in the stage's unit; `make` one of them, counted from 1."""
+
+    sizes: Callable[[StageExecution], list[int]]
+    make: Callable[[StageExecution, int, Path, Recorder], Any]
+
+
+SHARDED: dict[Stage, _Sharded] = {
+    Stage.GENERATE: _Sharded(
+        lambda run: generate_sizes(_generate_inputs(run)),
+        lambda run, number, out, recorder: generate_shard(_generate_inputs(run), number, out, recorder),
     ),
-    Stage.LABEL: lambda run, out, recorder: label(
-        LabelInputs(
-            run.split, run.artefact(Stage.FINETUNE_TEACHER), run.artefact(Stage.GENERATE) / TEXTS_FILE, run.spec.teacher, run.spec.label
-        ),
-        out,
-        recorder,
+    Stage.LABEL: _Sharded(
+        lambda run: label_sizes(_label_inputs(run)),
+        lambda run, number, out, recorder: label_shard(_label_inputs(run), number, out, recorder),
     ),
-    Stage.DISTIL: lambda run, out, recorder: distil(
-        DistilInputs(run.split, run.artefact(Stage.FINETUNE_TEACHER), run.artefact(Stage.LABEL), run.spec.distil), out, recorder
-    ),
-    Stage.PUBLISH: _publish,
 }

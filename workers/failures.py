@@ -4,9 +4,10 @@ import errno
 from dataclasses import dataclass
 
 import torch
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from app.storage import TornArtefact
+from workers.execution import DamagedDataset, Lost
 from workers.models import ModelUnavailable
 from workers.training.onnx_export import ParityError
 
@@ -17,6 +18,8 @@ class Failure:
     detail: str
     remedy: str
     retry: bool = False
+    shrink: bool = False
+    """Try again with smaller batches."""
 
     def as_error(self) -> dict[str, str]:
         return {"type": self.type, "detail": self.detail, "remedy": self.remedy}
@@ -33,12 +36,18 @@ def classify(error: BaseException) -> Failure:
         case FloatingPointError():
             return Failure("diverged", detail, "Submit again with the lower learning rate.")
         case torch.OutOfMemoryError() | MemoryError():
-            return Failure("out-of-memory", detail, "Lower the stage's batch_size or max_tokens, then submit again.")
-        case TornArtefact():
             return Failure(
-                "torn-artefact", detail, "Remove the artefact's folder from the store, then submit the job again: it is made anew."
+                "out-of-memory", detail, "Lower the stage's batch_size or max_tokens, then submit again.", retry=True, shrink=True
             )
-        case OperationalError():
+        case DamagedDataset():
+            return Failure("damaged-dataset", detail, "Post the same rows to /datasets again, which mends them; then resume the job.")
+        case Lost() | TornArtefact():
+            return Failure(
+                "torn-artefact",
+                f"Damaged or gone: {detail}",
+                "The store damages what it keeps, or loses it: check it, then resume the job.",
+            )
+        case OperationalError() | InterfaceError():
             return Failure("database-unavailable", "The database did not answer.", "Check the database, then resume the job.", retry=True)
         case OSError() if error.errno == errno.ENOSPC:
             return Failure("disk-full", detail, "Free some space, then resume the job.")

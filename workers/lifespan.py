@@ -1,24 +1,30 @@
-"""What a worker process does beside its tasks, however it was started: torch's threads, the sweeper, and giving its stage back."""
+"""What a worker process does beside its tasks, however it was started: logs, torch's threads, the sweeper, and giving its stage back."""
 
 import logging
-import os
 import threading
 from typing import Any
 
-import torch
-from celery.signals import worker_init, worker_ready, worker_shutting_down
+from celery.signals import celeryd_init, setup_logging, worker_init, worker_ready, worker_shutting_down
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.config import get_settings
-from workers.recorder import shutting_down
+from workers.logs import configure_worker_logging
 from workers.runner import sweep_once
+from workers.scratch import remove_leftovers
+from workers.stopping import shutting_down
 
 logger = logging.getLogger(__name__)
+
+celeryd_init.connect(configure_worker_logging)  # before Celery's first warnings
+setup_logging.connect(configure_worker_logging)  # Celery leaves the logs alone then
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]  # Celery has no types
 def _set_threads(**_: Any) -> None:
-    torch.set_num_threads(get_settings().worker.threads or len(os.sched_getaffinity(0)))
+    if not get_settings().worker.isolate:
+        from workers.attempt_run import set_threads  # torch, which an isolating worker does without
+
+        set_threads()
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]  # Celery has no types
@@ -41,5 +47,7 @@ def _sweep() -> None:
             at_start = False
         except SQLAlchemyError as error:  # the next round tries again
             logger.warning("sweeper: database not reached: %s", error)
+        if removed := remove_leftovers(get_settings().data_dir.resolve() / "work"):
+            logger.warning("%s half-made outputs of killed processes removed", removed)
         if shutting_down.wait(get_settings().worker.sweep_seconds):
             return

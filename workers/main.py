@@ -1,22 +1,22 @@
 """`python -m workers.main`: one worker process."""
 
 import argparse
-import logging
 import os
 
 from workers.celery_app import celery_app
+from workers.logs import configure_worker_logging
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Runs stages, one at a time.")
     parser.add_argument("--queues", default="gpu,cpu", help="which queues to take from (default: both)")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure_worker_logging()
     celery_app.worker_main(
         [
+            "--quiet",  # no banner among the log's lines
             "worker",
             f"--queues={arguments.queues}",
-            "--loglevel=INFO",
             "--without-gossip",
             "--without-mingle",
             "-n",

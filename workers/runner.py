@@ -1,35 +1,25 @@
-"""Claims a stage run, executes it, and records how it ended."""
+"""Claims a stage run, has it executed, and records the end of one that could not do so itself."""
 
 import ctypes
 import gc
 import logging
 import os
+import signal
 import socket
 import sys
 from contextlib import suppress
 from datetime import timedelta
 
 from app.config import get_settings
-from app.contracts.spec import JobSpec
-from app.contracts.stages import GRAPH, Stage, StageStatus
-from app.contracts.students import STUDENT_MANIFEST_FILE, StudentManifest
+from app.contracts.stages import Stage, StageStatus
 from app.database import transaction
-from app.jobs.lifecycle import JobStopped, cancel_running, claim, fail_stage, finish_stage, publish_version, release_stage, sweep
-from app.storage import get_storage
-from app.tables import Job
-from workers.execution import JobContext, Outcome, StageExecution
-from workers.failures import classify
-from workers.recorder import DatabaseRecorder, StageCancelled, StageReleased, shutting_down
+from app.jobs.lifecycle import claim, fail_stage, release_stage, sweep
+from app.logs import context
+from workers.attempt import Attempt, persist
+from workers.isolation import Death, run_isolated
+from workers.stopping import shutting_down
 
 logger = logging.getLogger(__name__)
-
-
-def free_memory() -> None:
-    """Gives the memory of the stage before back to the system; glibc alone would keep it."""
-    gc.collect()
-    if sys.platform == "linux":
-        with suppress(AttributeError):  # another libc than glibc has no malloc_trim
-            ctypes.CDLL(None).malloc_trim(0)
 
 
 def worker_name() -> str:
@@ -40,39 +30,18 @@ def run_stage_run(run_id: int) -> None:
     """Runs a queued stage run to its end. Does nothing if another worker was first: the message is only a hint."""
     if shutting_down.is_set():
         return
-    settings = get_settings()
-    free_memory()
-    with transaction() as session:
-        run = claim(session, run_id, worker_name())
-        if run is None:
-            return
-        job, stage, attempt = run.job, Stage(run.stage), run.attempt
-        dataset, spec = job.dataset, job.spec
-        done = {
-            Stage(other.stage): other.artefact_key for other in job.stages if other.status == StageStatus.SUCCEEDED and other.artefact_key
-        }
-    logger.info("%s of %s: attempt %s", stage, job.id, attempt)
-    try:
-        # Checked here, where a failure ends in the row: a spec written by another version may not be valid any more.
-        context = JobContext(job.id, dataset.content_hash, dataset.test_rows > 0, JobSpec.model_validate(spec), done)
-        with DatabaseRecorder(context.job_id, run_id, attempt, stage, GRAPH[stage].unit, settings.worker) as recorder:
-            outcome = StageExecution(stage, context, get_storage(), settings.data_dir.resolve()).run(recorder)
-            recorder.write()
-        _finish(run_id, attempt, stage, context, outcome)
-    except (StageCancelled, JobStopped):
-        logger.info("%s of %s: cancelled", stage, job.id)
-        with transaction() as session:
-            cancel_running(session, run_id, attempt)
-    except StageReleased:
-        logger.info("%s of %s: given back", stage, job.id)
-        with transaction() as session:
-            release_stage(session, run_id, attempt)
-    # Whatever a stage raises must end in its row, or the job would wait for ever.
-    except Exception as error:
-        failure = classify(error)
-        logger.exception("%s of %s: %s", stage, job.id, failure.type)
-        with transaction() as session:
-            fail_stage(session, run_id, attempt, failure.as_error(), retry=failure.retry, max_attempts=settings.worker.max_attempts)
+    attempt = _claim(run_id)
+    if attempt is None:
+        return
+    worker = get_settings().worker
+    if not worker.isolate:
+        from workers.attempt_run import run_attempt  # torch, which an isolating worker does without
+
+        _free_memory()
+        run_attempt(attempt)
+    elif death := run_isolated(attempt, shutting_down, worker.grace_seconds):
+        with context(job=attempt.job_id, stage=attempt.stage.value, shard=attempt.shard or None, attempt=attempt.attempt):
+            _record(attempt, death)
 
 
 def sweep_once(*, at_start: bool = False) -> int:
@@ -80,24 +49,71 @@ def sweep_once(*, at_start: bool = False) -> int:
     worker = get_settings().worker
     with transaction() as session:
         lost_after = timedelta(seconds=worker.lost_after_seconds)
-        return sweep(session, lost_after, timedelta(0) if at_start else lost_after, worker.max_attempts)
+        resend_after = timedelta(0) if at_start else lost_after
+        return sweep(session, lost_after, resend_after, worker.max_attempts, timedelta(seconds=worker.retry_seconds))
 
 
-def _finish(run_id: int, attempt: int, stage: Stage, context: JobContext, outcome: Outcome) -> None:
-    manifest = outcome.manifest
-    student = None
-    if stage == Stage.PUBLISH:
-        student = StudentManifest.model_validate_json(get_storage().read(f"artefacts/{manifest.key}/{STUDENT_MANIFEST_FILE}"))
+def _claim(run_id: int) -> Attempt | None:
     with transaction() as session:
-        if student is not None:
-            job = session.get_one(Job, context.job_id)
-            publish_version(session, job, kind=student.kind, artefact_key=manifest.key, manifest=student.model_dump(mode="json"))
-        finish_stage(
-            session,
+        run = claim(session, run_id, worker_name())
+        if run is None:
+            return None
+        job = run.job
+        done = {
+            Stage(other.stage): other.artefact_key for other in job.stages if other.status == StageStatus.SUCCEEDED and other.artefact_key
+        }
+        dataset = job.dataset
+        return Attempt(
             run_id,
-            attempt,
-            artefact_key=manifest.key,
-            reused=outcome.reused,
-            metrics=manifest.metrics,
-            warnings=manifest.warnings,
+            run.attempt,
+            Stage(run.stage),
+            run.shard,
+            run.shrink,
+            job.id,
+            dataset.content_hash,
+            dataset.test_rows > 0,
+            job.spec,
+            done,
         )
+
+
+def _record(attempt: Attempt, death: Death) -> None:
+    """A process that died leaves its row running; waiting for the sweeper would cost a minute and tell less."""
+    logger.error("the process of %s ended without recording it: %s", attempt.stage, death)
+    worker = get_settings().worker
+    if death.asked:
+        persist(lambda session: release_stage(session, attempt.run_id, attempt.attempt))
+        return
+    if death.out_of_memory:
+        error = {
+            "type": "out-of-memory",
+            "detail": "The system ran out of memory and killed the stage's process.",
+            "remedy": "Give the worker more memory, or lower the stage's batch_size or max_tokens, then resume the job.",
+        }
+    else:
+        how = f"was killed by {signal.Signals(death.signal).name}" if death.signal else f"ended with exit code {death.exit_code}"
+        error = {
+            "type": "worker-lost",
+            "detail": f"The stage's process {how}.",
+            "remedy": "The worker's log may tell why. Then resume the job.",
+        }
+    persist(
+        lambda session: fail_stage(
+            session,
+            attempt.run_id,
+            attempt.attempt,
+            error,
+            retry=True,
+            max_attempts=worker.max_attempts,
+            delay=timedelta(seconds=worker.retry_seconds),
+            shrink=death.out_of_memory,
+        )
+    )
+
+
+def _free_memory() -> None:
+    """Gives the memory of the stage before back to the system; glibc alone would keep it."""
+    gc.collect()
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # another libc than glibc has no malloc_trim
+            ctypes.CDLL(None).malloc_trim(0)

@@ -49,30 +49,62 @@ class StageFigures:
     reused: bool = False
 
 
-def prior_seconds(spec: JobSpec, data: DataFigures) -> dict[Stage, float]:
-    """Seconds each stage takes on the reference machine."""
+@dataclass(frozen=True)
+class Workload:
+    """How many texts there are to work on. `tokens`: of one text, on the mean; `recombined`: texts for each seed row and generated text."""
+
+    tokens: float
+    holdout: float
+    seed_rows: float
+    refit_rows: float
+    generated: int
+    recombined: float
+
+    @property
+    def texts(self) -> float:
+        """Seed rows and generated texts."""
+        return self.seed_rows + self.generated
+
+    @property
+    def read_again(self) -> float:
+        """The published teacher reads the recombined texts not again, but the holdout."""
+        return self.texts + self.holdout if self.refit_rows else 0.0
+
+
+def workload(spec: JobSpec, data: DataFigures) -> Workload:
     tokens = data.mean_chars / CHARS_PER_TOKEN + 2
-    teacher, generator = _parameters(spec.teacher.model, "teacher"), _parameters(spec.generator.model, "generator")
     holdout = data.test_rows or data.rows * spec.split.holdout_fraction
     seed_rows = data.rows if data.test_rows else data.rows - holdout
     refit = spec.split.refit and not data.test_rows  # the caller's own test rows are never learned from
+    generated = spec.generate.quota(seed_rows, tokens)
+    recombined = _recombined_share(spec, seed_rows + generated, tokens)
+    return Workload(tokens, holdout, seed_rows, holdout if refit else 0.0, generated, recombined)
+
+
+def prior_seconds(spec: JobSpec, data: DataFigures) -> dict[Stage, float]:
+    """Seconds each stage takes on the reference machine."""
+    amount = workload(spec, data)
+    tokens = amount.tokens
+    teacher, generator = parameters_of(spec.teacher.model, "teacher"), parameters_of(spec.generator.model, "generator")
     prompt = 8 if spec.generator.conditioning == "label" else 1
-    generator_tokens = seed_rows * (1 - spec.split.validation_fraction) * min(tokens + prompt, spec.generator.max_tokens)
+    generator_tokens = amount.seed_rows * (1 - spec.split.validation_fraction) * min(tokens + prompt, spec.generator.max_tokens)
     learned_tokens = min(spec.generator.epochs * generator_tokens, spec.generator.max_train_tokens)
     reading = min(tokens, spec.teacher.max_tokens) * TEACHER_FORWARD * teacher  # one text, by the teacher
-    generated = spec.generate.quota(seed_rows, tokens)
-    texts = seed_rows + generated
-    # The published teacher reads the recombined texts not again, but the holdout.
-    read_texts = texts * (1 + _recombined_share(spec, texts, tokens)) + (texts + holdout if refit else 0)
     work = {
-        Stage.FINETUNE_TEACHER: _teacher_seconds(spec, seed_rows, holdout if refit else 0.0, tokens),
+        Stage.FINETUNE_TEACHER: _teacher_seconds(spec, amount.seed_rows, amount.refit_rows, tokens),
         Stage.FINETUNE_GENERATOR: learned_tokens * GENERATOR_TRAIN * generator,
-        Stage.GENERATE: generated * min(tokens, spec.generate.max_new_tokens) * GENERATOR_SAMPLE * generator,
-        Stage.LABEL: read_texts * reading,
-        Stage.DISTIL: _distil_seconds(spec, seed_rows, holdout if refit else 0.0, tokens),
-        Stage.PUBLISH: holdout * reading,
+        Stage.GENERATE: amount.generated * min(tokens, spec.generate.max_new_tokens) * GENERATOR_SAMPLE * generator,
+        Stage.LABEL: (amount.texts * (1 + amount.recombined) + amount.read_again) * reading,
+        Stage.DISTIL: _distil_seconds(spec, amount.seed_rows, amount.refit_rows, tokens),
+        Stage.PUBLISH: amount.holdout * reading,
     }
     return {stage: FIXED[stage] + work[stage] for stage in GRAPH}
+
+
+def usual_seconds(priors: Mapping[Stage, float], history: Mapping[Stage, float]) -> dict[Stage, float]:
+    """`priors` as earlier jobs on this service correct them. `history`: observed over prior seconds of each stage; may be empty."""
+    usual = sum(history.values()) / len(history) if history else 1.0
+    return {stage: seconds * history.get(stage, usual) for stage, seconds in priors.items()}
 
 
 def scale(priors: Mapping[Stage, float], stages: list[StageFigures]) -> float | None:
@@ -94,8 +126,7 @@ def eta_seconds(priors: Mapping[Stage, float], stages: list[StageFigures], histo
     `history`: observed over prior seconds of each stage in earlier jobs on this service.
     """
     if history:
-        usual = sum(history.values()) / len(history)
-        priors = {stage: seconds * history.get(stage, usual) for stage, seconds in priors.items()}
+        priors = usual_seconds(priors, history)
     factor = scale(priors, stages)
     if factor is None and history:
         factor = 1.0
@@ -123,7 +154,7 @@ def _teacher_seconds(spec: JobSpec, seed_rows: float, refit_rows: float, tokens:
     rows = teacher.epochs * seed_rows + (teacher.refit_epochs * (seed_rows + refit_rows) if refit_rows else 0)
     probed = seed_rows if teacher.head_init == "probe" else 0
     cost = views * rows * TEACHER_TRAIN + probed * TEACHER_FORWARD
-    return min(tokens, teacher.max_tokens) * cost * _parameters(teacher.model, "teacher")
+    return min(tokens, teacher.max_tokens) * cost * parameters_of(teacher.model, "teacher")
 
 
 def _distil_seconds(spec: JobSpec, seed_rows: float, refit_rows: float, tokens: float) -> float:
@@ -152,6 +183,7 @@ def _texts_seen(spec: JobSpec, epochs: int, texts: float) -> float:
     return max(min(epochs * texts, spec.distil.max_steps * share * size), texts, spec.distil.min_steps * share * size)
 
 
-def _parameters(reference: str, role: str) -> float:
+def parameters_of(reference: str, role: str) -> float:
+    """`role`: teacher or generator. A guess for models that are not embedded."""
     model = EMBEDDED_MODELS.get(reference.removeprefix(EMBEDDED_PREFIX)) if reference.startswith(EMBEDDED_PREFIX) else None
     return float(model.parameters) if model else UNKNOWN_PARAMETERS[role]

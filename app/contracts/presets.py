@@ -18,8 +18,8 @@ PRESETS: dict[str, JobSpec] = {
     "thorough": JobSpec(
         teacher=TeacherSpec(epochs=10, batch_size=32),
         generator=GeneratorSpec(method="full", learning_rate=1e-4, max_train_tokens=10_000_000, batch_size=16),
-        generate=GenerateSpec(texts=100_000, batch_size=512),
-        label=LabelSpec(recombined=2.0, recombined_tokens=20_000_000, curve=(500, 2000, 8000, 32_000)),
+        generate=GenerateSpec(texts=100_000, batch_size=512, shard_tokens=1_000_000),
+        label=LabelSpec(recombined=2.0, recombined_tokens=20_000_000, curve=(500, 2000, 8000, 32_000), shard_tokens=5_000_000),
         distil=DistilSpec(max_steps=50_000, batch_size=128),
     ),
     "paper": JobSpec(
@@ -36,8 +36,8 @@ PRESETS: dict[str, JobSpec] = {
         generator=GeneratorSpec(
             model="openai-community/gpt2", method="full", max_train_tokens=10_000_000, learning_rate=5e-5, conditioning="none"
         ),
-        generate=GenerateSpec(texts=100_000, batch_size=256, top_p=1.0, top_k=1000),
-        label=LabelSpec(recombined=0.0),
+        generate=GenerateSpec(texts=100_000, batch_size=256, top_p=1.0, top_k=1000, shard_tokens=1_000_000),
+        label=LabelSpec(recombined=0.0, shard_tokens=5_000_000),
         distil=DistilSpec(student="bilstm", temperature=1.0, alpha=1.0, seed_repeats=1, epochs=40, max_steps=1_000_000),
     ),
 }

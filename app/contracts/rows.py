@@ -1,5 +1,6 @@
 """A checked row, as it lies in `datasets/<hash>/rows.jsonl`: one JSON object a line."""
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,3 +20,8 @@ def parse_rows(content: bytes) -> list[Row]:
 def dump_rows(rows: Iterable[Row]) -> bytes:
     lines = (json.dumps({"text": row.text, "label": row.label}, ensure_ascii=False) for row in rows)
     return "".join(f"{line}\n" for line in lines).encode()
+
+
+def content_hash(rows: bytes, test: bytes) -> str:
+    """The name of a dataset: of its rows and its own test rows, as `dump_rows` gives them."""
+    return hashlib.sha256(rows + b"\0" + test).hexdigest()

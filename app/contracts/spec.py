@@ -79,6 +79,7 @@ class GenerateSpec(SpecPart):
     seed_token_cost: float = Field(
         2.5, ge=0, le=100, description="Tokens not sampled for each token of a seed row: finetuning on it took that time. A quarter stays."
     )
+    shard_tokens: int = Field(40_000, ge=1, description="About so many make a shard, which any worker may sample.")
     batch_size: int = Field(128, ge=1, le=4096)
     temperature: float = Field(1.0, gt=0, le=5)
     top_p: float = Field(0.95, gt=0, le=1)
@@ -95,14 +96,22 @@ class GenerateSpec(SpecPart):
         """
         if self.texts is not None:
             return self.texts
-        length = max(_LEAST_TOKENS, min(mean_tokens, self.max_new_tokens))
+        length = self._length(mean_tokens)
         tokens = max(self.tokens / 4, self.tokens - self.seed_token_cost * seed_rows * length)
         return math.ceil(tokens / length)
+
+    def shards(self, texts: int, mean_tokens: float) -> int:
+        """In how many parts `texts` of that length are sampled: a matter of the spec alone, not of the workers there are."""
+        return max(1, math.ceil(texts * self._length(mean_tokens) / self.shard_tokens))
+
+    def _length(self, mean_tokens: float) -> float:
+        return max(_LEAST_TOKENS, min(mean_tokens, self.max_new_tokens))
 
 
 class LabelSpec(SpecPart):
     """Soft targets: the teacher's logits over the seed rows, the generated texts, and recombinations of both."""
 
+    shard_tokens: int = Field(200_000, ge=1, description="About so many make a shard, which any worker may read.")
     batch_size: int = Field(64, ge=1, le=4096)
     recombined: float = Field(5.0, ge=0, le=50, description="Texts made of parts of others, for each seed row and each generated text.")
     recombined_tokens: int = Field(300_000, ge=0, description="All recombined texts together, at most, in the teacher's tokens.")

@@ -25,11 +25,12 @@ class JobStatus(StrEnum):
 
 
 class StageStatus(StrEnum):
-    """`pending` waits for other stages, `queued` may be claimed by a worker."""
+    """`pending` waits for other stages, `queued` may be claimed by a worker, `sharded` waits for its shards."""
 
     PENDING = "pending"
     QUEUED = "queued"
     RUNNING = "running"
+    SHARDED = "sharded"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -50,8 +51,8 @@ class StageNode:
 GRAPH: dict[Stage, StageNode] = {
     Stage.FINETUNE_TEACHER: StageNode((), ("split", "teacher"), "gpu", "epochs", version=2),
     Stage.FINETUNE_GENERATOR: StageNode((), ("split", "generator"), "gpu", "epochs", version=3),
-    Stage.GENERATE: StageNode((Stage.FINETUNE_GENERATOR,), ("split", "generator", "generate"), "gpu", "texts", version=4),
-    Stage.LABEL: StageNode((Stage.FINETUNE_TEACHER, Stage.GENERATE), ("split", "teacher", "label"), "gpu", "texts", version=3),
+    Stage.GENERATE: StageNode((Stage.FINETUNE_GENERATOR,), ("split", "generator", "generate"), "gpu", "texts", version=5),
+    Stage.LABEL: StageNode((Stage.FINETUNE_TEACHER, Stage.GENERATE), ("split", "teacher", "label"), "gpu", "texts", version=4),
     Stage.DISTIL: StageNode((Stage.FINETUNE_TEACHER, Stage.LABEL), ("split", "distil"), "gpu", "epochs", version=3),
     Stage.PUBLISH: StageNode(
         (Stage.FINETUNE_TEACHER, Stage.LABEL, Stage.DISTIL), ("split", "teacher", "distil", "publish"), "cpu", "rows", reusable=False

@@ -2,15 +2,17 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
 
 from app.config import get_settings
 from app.database import ReadSessionDep, transaction
 from app.datasets.schemas import DATASET_BODY, DatasetView, dataset_view
-from app.datasets.service import create_dataset, get_dataset, list_datasets
+from app.datasets.service import delete_dataset, get_dataset, list_datasets, prepare_rows, store_rows
 from app.datasets.uploads import Upload, bad_field, read_upload
 from app.errors import Problem
+from app.idempotency import REPLAYED, Ticket, checked_key, earlier_answer, fingerprint, keep_answer
 from app.paging import Page, PageLimit
 from app.storage import get_storage
 
@@ -24,23 +26,35 @@ _FAULTS: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post("", status_code=201, responses=_FAULTS, openapi_extra=DATASET_BODY)
-async def upload_dataset(request: Request, response: Response) -> DatasetView:
+@router.post("", status_code=201, response_model=DatasetView, responses=_FAULTS, openapi_extra=DATASET_BODY)
+async def upload_dataset(
+    request: Request, idempotency_key: Annotated[str | None, Header(description="Sent again, it gets the first answer.")] = None
+) -> Response:
     """Checks and stores labelled rows (CSV, JSON Lines or JSON). The same rows get the same dataset."""
+    key = checked_key(idempotency_key)
     upload = await read_upload(request, get_settings().limits)
     if upload.fields:
         raise bad_field(
             next(iter(upload.fields)), "is unknown", "The fields of the form are file, test_file, text_column and label_column."
         )
     # A generator's exit code would run after the answer; here the commit comes first.
-    view = await run_in_threadpool(_store, upload)
-    response.headers["Location"] = f"/datasets/{view.id}"
-    return view
+    answer, replayed = await run_in_threadpool(_store, upload, key)
+    headers = {"Location": f"/datasets/{answer['id']}", **({REPLAYED: "true"} if replayed else {})}
+    return JSONResponse(answer, 201, headers)
 
 
-def _store(upload: Upload) -> DatasetView:
+def _store(upload: Upload, key: str | None) -> tuple[dict[str, Any], bool]:
+    content = [[[row.row, row.text, row.label] for row in rows] for rows in (upload.rows, upload.test)]
+    ticket = Ticket(key, fingerprint("POST", "/datasets", content)) if key is not None else None
+    prepared = prepare_rows(upload.rows, upload.test, get_settings().limits)
     with transaction() as session:
-        return dataset_view(create_dataset(session, upload.rows, upload.test, limits=get_settings().limits, storage=get_storage()))
+        if ticket and (answer := earlier_answer(session, ticket)) is not None:
+            return answer, True
+        dataset = store_rows(session, prepared, get_storage())
+        answer = dataset_view(dataset).model_dump(mode="json")
+        if ticket:
+            keep_answer(session, ticket, dataset.id, answer)
+        return answer, False
 
 
 @router.get("")
@@ -56,3 +70,9 @@ def list_all(
 @router.get("/{dataset_id}", responses={404: {"model": Problem}})
 def read_one(dataset_id: str, session: ReadSessionDep) -> DatasetView:
     return dataset_view(get_dataset(session, dataset_id))
+
+
+@router.delete("/{dataset_id}", status_code=204, responses={404: {"model": Problem}, 409: {"model": Problem}})
+def delete_one(dataset_id: str) -> None:
+    """Removes a dataset that no job was made from, or whose jobs were deleted."""
+    delete_dataset(dataset_id, get_storage())

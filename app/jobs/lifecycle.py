@@ -9,19 +9,20 @@ An error is `{"type", "detail", "remedy"}`; the job's own error also names the `
 """
 
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.contracts.stages import GRAPH, JobStatus, Stage, StageStatus
+from app.jobs.versions import next_version
 from app.queue import enqueue
 from app.tables import Alias, Event, Job, StageRun, Student, utcnow
 
 OPEN_JOB = (JobStatus.QUEUED, JobStatus.RUNNING)
-WAITING = (StageStatus.PENDING, StageStatus.QUEUED)
+WAITING = (StageStatus.PENDING, StageStatus.QUEUED, StageStatus.SHARDED)
 LATEST = "latest"
 _LOST_REMEDY = "See the worker's log (out of memory is the usual cause; a smaller batch_size needs less), then resume the job."
 
@@ -36,7 +37,7 @@ def lock_job(session: Session, job_id: str) -> Job | None:
 
 
 def stage_runs(session: Session, job_id: str) -> list[StageRun]:
-    """The job's stage runs as committed last, in run order."""
+    """The job's stage runs as committed last, its stages in run order, the shards of each among them."""
     query = select(StageRun).where(StageRun.job_id == job_id).order_by(StageRun.id)
     return list(session.scalars(query.execution_options(populate_existing=True)))
 
@@ -56,39 +57,57 @@ def claim(session: Session, stage_run_id: int, worker: str) -> StageRun | None:
         "status": StageStatus.RUNNING,
         "attempt": StageRun.attempt + 1,
         "worker": worker,
-        "started_at": now,
+        "not_before": None,
         "heartbeat_at": now,
         "finished_at": None,
         "progress_done": 0.0,
-        "progress_total": 0.0,
+        "progress_total": case((StageRun.shard > 0, StageRun.progress_total), else_=0.0),  # a shard's size is known
         "error": None,
     }
     open_job = select(Job.id).where(Job.status.in_(OPEN_JOB))
-    wanted = (StageRun.id == stage_run_id, StageRun.status == StageStatus.QUEUED, StageRun.job_id.in_(open_job))
+    due = or_(StageRun.not_before.is_(None), StageRun.not_before <= now)
+    wanted = (StageRun.id == stage_run_id, StageRun.status == StageStatus.QUEUED, due, StageRun.job_id.in_(open_job))
     statement = update(StageRun).where(*wanted).values(changes).returning(StageRun.id)
     if session.scalar(statement, execution_options={"synchronize_session": False}) is None:
         return None
     run = session.get_one(StageRun, stage_run_id, populate_existing=True)
     job.status = JobStatus.RUNNING
-    record_event(session, job.id, "stage_started", f"{run.stage} started", stage=run.stage, attempt=run.attempt, worker=worker)
+    first = session.scalar(select(func.min(StageRun.started_at)).where(*_shards_of(run)))
+    run.started_at = min(now, first) if first and not run.shard else now  # what its shards took is the stage's own
+    record_event(
+        session, job.id, "stage_started", f"{name_of(run)} started", stage=run.stage, shard=run.shard, attempt=run.attempt, worker=worker
+    )
     session.flush()
     return run
 
 
 def finish_stage(
-    session: Session, run_id: int, attempt: int, *, artefact_key: str, reused: bool, metrics: dict[str, Any], warnings: list[str]
+    session: Session,
+    run_id: int,
+    attempt: int,
+    *,
+    artefact_key: str,
+    reused: bool,
+    metrics: dict[str, Any],
+    warnings: list[str],
+    peak_bytes: int | None = None,
 ) -> bool:
     """Marks a stage succeeded, queues the successors that waited for it alone, and ends the job after its last stage.
 
+    After the last shard of a stage, the stage itself is queued, to put them together.
+
     False, with nothing changed, if the row is no longer running with that attempt.
     """
-    if (held := _owned(session, run_id, attempt)) is None:
+    if (held := owned(session, run_id, attempt)) is None:
         return False
     job, run = held
     _end(run, StageStatus.SUCCEEDED)
-    run.artefact_key, run.reused, run.metrics, run.error = artefact_key, reused, metrics, None
+    run.artefact_key, run.reused, run.metrics, run.error, run.peak_bytes = artefact_key, reused, metrics, None, peak_bytes
+    if not run.shard:  # put together, shards are of no use any more
+        session.execute(update(StageRun).where(*_shards_of(run)).values(artefact_key=None))
     job.warnings = [*job.warnings, *(warning for warning in dict.fromkeys(warnings) if warning not in job.warnings)]
-    record_event(session, job.id, "stage_succeeded", f"{run.stage} {'reused' if reused else 'succeeded'}", stage=run.stage, reused=reused)
+    how = "reused" if reused else "succeeded"
+    record_event(session, job.id, "stage_succeeded", f"{name_of(run)} {how}", stage=run.stage, shard=run.shard, reused=reused)
     session.flush()
     if job.status in OPEN_JOB:
         _advance(session, job)
@@ -97,9 +116,22 @@ def finish_stage(
     return True
 
 
-def fail_stage(session: Session, run_id: int, attempt: int, error: dict[str, Any], *, retry: bool, max_attempts: int) -> bool:
-    """Queues the stage again (`retry`, and attempts are left), or fails it and its job. False if the row is no longer held."""
-    if (held := _owned(session, run_id, attempt)) is None:
+def fail_stage(
+    session: Session,
+    run_id: int,
+    attempt: int,
+    error: dict[str, Any],
+    *,
+    retry: bool,
+    max_attempts: int,
+    delay: timedelta = timedelta(0),
+    shrink: bool = False,
+) -> bool:
+    """Queues the stage again (`retry`, and attempts are left), or fails it and its job. False if the row is no longer held.
+
+    Tried again after `delay`, doubled with each attempt; with `shrink`, in batches half as large.
+    """
+    if (held := owned(session, run_id, attempt)) is None:
         return False
     job, run = held
     if job.status == JobStatus.CANCELLED:
@@ -108,21 +140,26 @@ def fail_stage(session: Session, run_id: int, attempt: int, error: dict[str, Any
         return True
     run.error = error
     if retry and attempt < max_attempts and job.status in OPEN_JOB:
-        _requeue(session, run)
-        message = f"{run.stage} is tried again: {error['detail']}"
-        record_event(session, job.id, "stage_retried", message, stage=run.stage, attempt=attempt, error=error)
+        run.shrink *= 2 if shrink else 1
+        requeue(session, run, delay * 2 ** (attempt - 1))
+        message = f"{name_of(run)} is tried again: {error['detail']}"
+        record_event(session, job.id, "stage_retried", message, stage=run.stage, shard=run.shard, attempt=attempt, error=error)
         return True
     _end(run, StageStatus.FAILED)
     if job.status in OPEN_JOB:  # else a sibling failed the job before
+        whole = _whole(session, run)
+        if whole is not run:
+            _end(whole, StageStatus.FAILED)
+            whole.error = error
         _cancel_waiting(session, job.id)
         job.status, job.finished_at, job.error = JobStatus.FAILED, utcnow(), {**error, "stage": run.stage}
-        record_event(session, job.id, "job_failed", f"{run.stage} failed: {error['detail']}", stage=run.stage, error=error)
+        record_event(session, job.id, "job_failed", f"{name_of(run)} failed: {error['detail']}", stage=run.stage, error=error)
     return True
 
 
 def release_stage(session: Session, run_id: int, attempt: int) -> bool:
     """A worker that shuts down gives its stage back; the attempt does not count. False if the row is no longer held."""
-    if (held := _owned(session, run_id, attempt)) is None:
+    if (held := owned(session, run_id, attempt)) is None:
         return False
     job, run = held
     if job.status not in OPEN_JOB:
@@ -130,14 +167,15 @@ def release_stage(session: Session, run_id: int, attempt: int) -> bool:
         _settle_cancelled(session, job)
         return True
     run.attempt = attempt - 1
-    _requeue(session, run)
-    record_event(session, job.id, "stage_released", f"{run.stage} was given back by a worker that stopped", stage=run.stage)
+    requeue(session, run)
+    message = f"{name_of(run)} was given back by a worker that stopped"
+    record_event(session, job.id, "stage_released", message, stage=run.stage, shard=run.shard)
     return True
 
 
 def cancel_running(session: Session, run_id: int, attempt: int) -> bool:
     """The worker noticed that its job is cancelled and has stopped. False if the row is no longer held."""
-    if (held := _owned(session, run_id, attempt)) is None:
+    if (held := owned(session, run_id, attempt)) is None:
         return False
     job, run = held
     _end(run, StageStatus.CANCELLED)
@@ -158,11 +196,15 @@ def heartbeat(session: Session, run_id: int, attempt: int, done: float, total: f
     return session.scalar(statement, execution_options={"synchronize_session": False}) is not None
 
 
-def sweep(session: Session, lost_after: timedelta, resend_after: timedelta, max_attempts: int) -> int:
-    """Takes stages from workers that died, and sends messages again that nobody acted on. Returns the number of rows it mended."""
+def sweep(session: Session, lost_after: timedelta, resend_after: timedelta, max_attempts: int, delay: timedelta = timedelta(0)) -> int:
+    """Takes stages from workers that died, and sends the messages of stages that nobody acted on, or whose delay is over.
+
+    `delay`: before a stage is tried again. Returns the number of rows it mended.
+    """
     now = utcnow()
     dead = and_(StageRun.status == StageStatus.RUNNING, StageRun.heartbeat_at < now - lost_after)
-    idle = and_(StageRun.status == StageStatus.QUEUED, StageRun.queued_at < now - resend_after)
+    overdue = or_(StageRun.not_before <= now, and_(StageRun.not_before.is_(None), StageRun.queued_at < now - resend_after))
+    idle = and_(StageRun.status == StageStatus.QUEUED, overdue)
     mended = 0
     # Sorted by job, so that two sweepers lock the jobs in one order.
     for run_id in session.scalars(select(StageRun.id).where(or_(dead, idle)).order_by(StageRun.job_id, StageRun.id)).all():
@@ -172,9 +214,9 @@ def sweep(session: Session, lost_after: timedelta, resend_after: timedelta, max_
         if run.status == StageStatus.RUNNING and run.heartbeat_at is not None and run.heartbeat_at < now - lost_after:
             silence = f"gave no sign of life for {lost_after.total_seconds():.0f} s in attempt {run.attempt}"
             error = {"type": "worker-lost", "detail": f"The worker {run.worker} {silence}.", "remedy": _LOST_REMEDY}
-            mended += fail_stage(session, run_id, run.attempt, error, retry=True, max_attempts=max_attempts)
-        elif run.status == StageStatus.QUEUED and run.queued_at is not None and run.queued_at < now - resend_after:
-            _requeue(session, run)
+            mended += fail_stage(session, run_id, run.attempt, error, retry=True, max_attempts=max_attempts, delay=delay)
+        elif run.status == StageStatus.QUEUED and _overdue(run, now, resend_after):
+            requeue(session, run)
             mended += 1
     return mended
 
@@ -191,7 +233,7 @@ def publish_version(session: Session, job: Job, *, kind: str, artefact_key: str,
     if (known := session.scalar(select(Student).where(Student.job_id == job.id))) is not None:
         return known
     while True:
-        version = (session.scalar(select(func.max(Student.version)).where(Student.name == job.name)) or 0) + 1
+        version = next_version(session, job.name)
         student = Student(name=job.name, version=version, job_id=job.id, kind=kind, artefact_key=artefact_key, manifest=manifest)
         try:
             with session.begin_nested():
@@ -224,16 +266,18 @@ def cancel_job(session: Session, job: Job) -> None:
 
 def resume_job(session: Session, job: Job) -> None:
     """Puts a failed or cancelled job back to work. The caller holds its lock and has seen that none of its stages runs."""
+    # Shards that are done are found again by their content.
+    session.execute(delete(StageRun).where(StageRun.job_id == job.id, StageRun.shard > 0))
     runs = stage_runs(session, job.id)
     done = {Stage(run.stage) for run in runs if run.status == StageStatus.SUCCEEDED}
     for run in runs:
         if run.status == StageStatus.SUCCEEDED:
             continue
         run.attempt, run.progress_done, run.progress_total = 0, 0.0, 0.0
-        run.error = run.worker = run.queued_at = run.started_at = run.heartbeat_at = run.finished_at = None
+        run.error = run.worker = run.queued_at = run.not_before = run.started_at = run.heartbeat_at = run.finished_at = None
         run.status = StageStatus.PENDING
         if set(GRAPH[Stage(run.stage)].after) <= done:
-            _requeue(session, run)
+            requeue(session, run)
     job.status, job.error, job.finished_at = JobStatus.QUEUED, None, None
     record_event(session, job.id, "job_resumed", "resumed after the last finished stage")
 
@@ -245,7 +289,8 @@ def _lock(session: Session, run_id: int) -> tuple[Job, StageRun] | None:
     return job, session.get_one(StageRun, run_id, populate_existing=True)
 
 
-def _owned(session: Session, run_id: int, attempt: int) -> tuple[Job, StageRun] | None:
+def owned(session: Session, run_id: int, attempt: int) -> tuple[Job, StageRun] | None:
+    """The job, locked, and the stage run, if that attempt still holds it."""
     held = _lock(session, run_id)
     return held if held and held[1].status == StageStatus.RUNNING and held[1].attempt == attempt else None
 
@@ -254,21 +299,48 @@ def _end(run: StageRun, status: StageStatus) -> None:
     run.status, run.finished_at = status, utcnow()
 
 
-def _requeue(session: Session, run: StageRun) -> None:
-    run.status, run.queued_at = StageStatus.QUEUED, utcnow()
-    enqueue(session, run.id, GRAPH[Stage(run.stage)].queue)
+def requeue(session: Session, run: StageRun, delay: timedelta = timedelta(0)) -> None:
+    """Makes the stage free for any worker. After a `delay` it is the sweeper that sends the message: Redis may lose what waits there."""
+    run.status, run.queued_at, run.not_before = StageStatus.QUEUED, utcnow(), utcnow() + delay if delay else None
+    if not delay:
+        enqueue(session, run.id, Stage(run.stage))
+
+
+def name_of(run: StageRun) -> str:
+    return f"{run.stage} (shard {run.shard})" if run.shard else run.stage
+
+
+def _overdue(run: StageRun, now: datetime, resend_after: timedelta) -> bool:
+    if run.not_before is not None:
+        return run.not_before <= now
+    return run.queued_at is not None and run.queued_at < now - resend_after
+
+
+def _shards_of(run: StageRun) -> tuple[ColumnElement[bool], ...]:
+    return StageRun.job_id == run.job_id, StageRun.stage == run.stage, StageRun.shard > 0
+
+
+def _whole(session: Session, run: StageRun) -> StageRun:
+    """The stage itself, of one of its shards."""
+    if not run.shard:
+        return run
+    query = select(StageRun).where(StageRun.job_id == run.job_id, StageRun.stage == run.stage, StageRun.shard == 0)
+    return session.scalars(query.execution_options(populate_existing=True)).one()
 
 
 def _advance(session: Session, job: Job) -> None:
     runs = stage_runs(session, job.id)
-    done = {Stage(run.stage) for run in runs if run.status == StageStatus.SUCCEEDED}
-    if len(done) == len(runs):
+    stages = [run for run in runs if not run.shard]
+    done = {Stage(run.stage) for run in stages if run.status == StageStatus.SUCCEEDED}
+    if len(done) == len(stages):
         job.status, job.finished_at = JobStatus.SUCCEEDED, utcnow()
         record_event(session, job.id, "job_succeeded", "all stages succeeded")
         return
-    for run in runs:
-        if run.status == StageStatus.PENDING and set(GRAPH[Stage(run.stage)].after) <= done:
-            _requeue(session, run)
+    busy = {run.stage for run in runs if run.shard and run.status != StageStatus.SUCCEEDED}
+    for run in stages:
+        waited = run.status == StageStatus.PENDING and set(GRAPH[Stage(run.stage)].after) <= done
+        if waited or (run.status == StageStatus.SHARDED and run.stage not in busy):
+            requeue(session, run)
 
 
 def _cancel_waiting(session: Session, job_id: str) -> None:

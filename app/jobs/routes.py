@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.sse import EventSourceResponse
 
 from app.contracts.report import Report
@@ -12,15 +12,18 @@ from app.contracts.stages import JobStatus
 from app.contracts.students import REPORT_FILE
 from app.database import ReadSessionDep, SessionDep
 from app.errors import ServiceError
+from app.idempotency import REPLAYED, checked_key
 from app.jobs import service
+from app.jobs.deletion import delete_job
+from app.jobs.dry_run import estimate
 from app.jobs.events import list_events, stream_events
 from app.jobs.openapi import JOB_BODY, media, problems
-from app.jobs.schemas import EventOut, JobOut, SyntheticText
+from app.jobs.schemas import EventOut, JobEstimate, JobOut, SyntheticText
 from app.jobs.submission import read_submission, submit
 from app.jobs.synthetic import missing_artefact, synthetic_page, synthetic_path, synthetic_stream
 from app.jobs.views import job_out, stage_history
 from app.paging import Page, PageLimit
-from app.storage import get_storage
+from app.storage import TornArtefact, get_storage
 
 RETRY_AFTER = "2"
 _LARGEST_ID = 2**63 - 1
@@ -32,30 +35,42 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 @router.post(
     "",
     status_code=202,
+    response_model=JobOut,
     openapi_extra=JOB_BODY,
     responses={
+        200: {"model": JobEstimate, "description": "With `dry_run`: what the job would take. Nothing is stored."},
         202: {
             "headers": {
                 "Location": {"description": "Where to follow the job.", "schema": {"type": "string"}},
                 "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}},
+                REPLAYED: {"description": "`true` on the answer to a repeated request.", "schema": {"type": "string"}},
             }
         },
         **problems(
             _400="The body cannot be read.",
             _404="There is no such dataset.",
-            _409="The name belongs to another dataset.",
+            _409="The name belongs to another dataset, or the same request is being worked on.",
             _413="The body is larger than the limit.",
             _415="Neither JSON nor multipart.",
-            _422="Something in it is unknown, out of range or not usable; `errors` names field or row, and remedy.",
+            _422="Something in it is unknown, out of range or not usable; `errors` names field or row, and remedy. With `dry_run` also: "
+            "it needs more memory than there is.",
+            _507="With `dry_run`: it needs more space than the blob store has.",
         ),
     },
 )
-async def post_job(request: Request, response: Response) -> JobOut:
+async def post_job(
+    request: Request,
+    dry_run: Annotated[bool, Query(description="Only tell what the job would take, and whether it fits.")] = False,
+    idempotency_key: Annotated[str | None, Header(description="Sent again, the same request gets the first one's answer.")] = None,
+) -> Response:
     """Starts a distillation of a dataset into a student of the given name."""
-    job = await run_in_threadpool(submit, await read_submission(request))
-    response.headers["Location"] = f"/jobs/{job.id}"
-    response.headers["Retry-After"] = RETRY_AFTER
-    return job
+    key = checked_key(idempotency_key)
+    submission = await read_submission(request)
+    if dry_run:
+        return JSONResponse((await run_in_threadpool(estimate, submission)).model_dump(mode="json"))
+    job, replayed = await run_in_threadpool(submit, submission, key)
+    headers = {"Location": f"/jobs/{job['id']}", "Retry-After": RETRY_AFTER, **({REPLAYED: "true"} if replayed else {})}
+    return JSONResponse(job, 202, headers)
 
 
 @router.get("", responses=problems(_422="An unknown cursor, or a value out of range."))
@@ -71,6 +86,14 @@ def list_jobs(
     history = stage_history(session)
     items = [job_out(job, history) for job in jobs]
     return Page[JobOut](items=items, has_more=has_more, next_after=items[-1].id if has_more else None)
+
+
+@router.delete(
+    "/{job_id}", status_code=204, responses=problems(_404=_NO_JOB, _409="The job has not ended, or the student that it published is there.")
+)
+def remove_job(job_id: str) -> None:
+    """Removes an ended job, and what it made unless another job uses it too."""
+    delete_job(job_id, get_storage())
 
 
 @router.get("/{job_id}", responses=problems(_404=_NO_JOB))
@@ -116,18 +139,24 @@ def resume_job(job_id: str, session: SessionDep) -> JobOut:
 
 
 @router.get(
-    "/{job_id}/report", responses=problems(_404=_NO_JOB, _409="The job has not published yet.", _503="The blob store has lost the report.")
+    "/{job_id}/report",
+    responses=problems(
+        _404=_NO_JOB, _409="The job has not published yet.", _410="Its student was deleted.", _503="The blob store has lost the report."
+    ),
 )
 def get_report(job_id: str, session: ReadSessionDep) -> Report:
     """Teacher, student and baselines side by side on the same held-out rows."""
     job = service.get_job(session, job_id)
+    if job.student is None and job.status == JobStatus.SUCCEEDED:
+        detail = "The student that the job published was deleted, and the report with it."
+        raise ServiceError(410, "student-deleted", detail, remedy="POST the job again: what it made on the way is there still.")
     if job.student is None:
         detail = f"The job's report is there once the job has succeeded; it is {job.status}."
         raise ServiceError(409, "report-not-ready", detail, remedy=f"See GET /jobs/{job.id} for its stages.")
     key = job.student.artefact_key
     try:
-        return Report.model_validate_json(get_storage().read(f"artefacts/{key}/{REPORT_FILE}"))
-    except FileNotFoundError:
+        return Report.model_validate_json(get_storage().read_verified(key, REPORT_FILE))
+    except (FileNotFoundError, TornArtefact):
         raise missing_artefact(job, key) from None
 
 
@@ -148,9 +177,8 @@ def get_synthetic(
     accept: Annotated[str, Header(description="`application/x-ndjson` for all texts, one object a line.")] = "",
 ) -> Any:
     """The generated texts with the teacher's probabilities and the filters' verdicts."""
-    storage = get_storage()
-    path = synthetic_path(storage, service.get_job(session, job_id))
+    path = synthetic_path(get_storage(), service.get_job(session, job_id))
     if "application/x-ndjson" in accept:
-        return StreamingResponse(synthetic_stream(storage, path, verdict) if path else iter(()), media_type="application/x-ndjson")
-    texts, has_more = synthetic_page(storage, path, after=after, limit=limit, verdict=verdict) if path else ([], False)
+        return StreamingResponse(synthetic_stream(path, verdict) if path else iter(()), media_type="application/x-ndjson")
+    texts, has_more = synthetic_page(path, after=after, limit=limit, verdict=verdict) if path else ([], False)
     return Page[SyntheticText](items=texts, has_more=has_more, next_after=texts[-1].id if has_more else None)

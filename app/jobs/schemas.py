@@ -67,10 +67,16 @@ class ErrorInfo(BaseModel):
     stage: str | None = None
 
 
+class ShardsOut(BaseModel):
+    done: int
+    total: int
+
+
 class StageOut(BaseModel):
     name: str
     status: StageStatus
     progress: Progress
+    shards: ShardsOut | None = Field(None, description="Of a stage that is cut into shards, which any worker may take.")
     seconds: float | None = Field(description="Since the last attempt began, until it ended; null before.")
     attempt: int
     reused: bool = Field(description="Its output was there already, from this job or another.")
@@ -117,3 +123,37 @@ class SyntheticText(BaseModel):
     label: str | None = None
     verdict: str = Field(description="`kept`, or why it was dropped.")
     probabilities: dict[str, float] | None = None
+
+
+class StageEstimate(BaseModel):
+    name: str
+    seconds: float = Field(description="On one worker; 0 of a stage that is reused.")
+    peak_bytes: int = Field(
+        description="Largest memory of the worker; of a GPU, if it has one, about as much. 0 of a stage that is reused."
+    )
+    artefact_bytes: int = Field(description="That it adds to the blob store; 0 of a stage that is reused.")
+    reused: bool | None = Field(
+        description="Whether its output is there already. Null: that depends on the content of weights that only a worker can read."
+    )
+
+
+class EstimateTotals(BaseModel):
+    seconds: float = Field(description="Of all stages one after the other; with two workers, teacher and generator go side by side.")
+    peak_bytes: int = Field(description="Of the largest stage.")
+    artefact_bytes: int
+
+
+class JobEstimate(BaseModel):
+    """What a job would take. Stages of which nothing is known count as not reused."""
+
+    name: str
+    stages: list[StageEstimate]
+    totals: EstimateTotals
+    past_jobs: int = Field(
+        description="Earlier jobs on this service that the figures are scaled by; without one they are those of two CPU cores."
+    )
+    memory_bytes: int | None = Field(description="That a worker's machine is taken to have; null if that is not known.")
+    free_bytes: int | None = Field(description="In the blob store; null if it cannot tell.")
+    warnings: list[str]
+    preset: str
+    spec: dict[str, Any] = Field(description="The complete spec.")

@@ -22,7 +22,7 @@ def create_job(session: Session, *, name: str, dataset: Dataset, preset: str, sp
     Raises `ServiceError` 409 if the name belongs to another dataset and `replace_dataset` is not set.
     """
     if not replace_dataset:
-        _check_name(session, name, dataset)
+        check_name(session, name, dataset.content_hash)
     now = utcnow()
     job = Job(
         id=f"job_{secrets.token_hex(8)}",
@@ -42,7 +42,7 @@ def create_job(session: Session, *, name: str, dataset: Dataset, preset: str, sp
         session.add(run)
         session.flush()  # one at a time: the order of the ids is the run order
         if not node.after:
-            enqueue(session, run.id, node.queue)
+            enqueue(session, run.id, stage)
     record_event(session, job.id, "job_queued", f"{name} queued", dataset_id=dataset.id, preset=preset)
     session.flush()
     return get_job(session, job.id)
@@ -97,7 +97,7 @@ def resume(session: Session, job_id: str) -> Job:
     if running:
         detail = f"The job's {running[0]} is still running and is being stopped."
         raise ServiceError(409, "job-stopping", detail, remedy="Try again in a few seconds.", headers={"Retry-After": "5"})
-    _check_name(session, job.name, session.get_one(Dataset, job.dataset_id), resumed=job)
+    check_name(session, job.name, session.get_one(Dataset, job.dataset_id).content_hash, resumed=job)
     resume_job(session, job)
     session.flush()
     return get_job(session, job_id)
@@ -114,7 +114,7 @@ def artefact_of(job: Job, stage: Stage) -> str | None:
 
 
 def _loaded(query: Select[Job]) -> Select[Job]:
-    return query.options(selectinload(Job.stages), selectinload(Job.student), selectinload(Job.dataset))
+    return query.options(selectinload(Job.stages), selectinload(Job.shards), selectinload(Job.student), selectinload(Job.dataset))
 
 
 def _locked(session: Session, job_id: str) -> Job:
@@ -124,8 +124,8 @@ def _locked(session: Session, job_id: str) -> Job:
     return job
 
 
-def _check_name(session: Session, name: str, dataset: Dataset, resumed: Job | None = None) -> None:
-    """A name belongs to the dataset of its newest student and of its unfinished jobs.
+def check_name(session: Session, name: str, content_hash: str, resumed: Job | None = None) -> None:
+    """Raises `ServiceError` 409 if the name belongs to other rows: those of its newest student and of its unfinished jobs.
 
     For a job that is resumed only what came after it counts: what came before was weighed when it was posted.
     """
@@ -144,7 +144,7 @@ def _check_name(session: Session, name: str, dataset: Dataset, resumed: Job | No
     for job, version in session.execute(query):
         holds = version is None or not seen_student
         seen_student = seen_student or version is not None
-        if holds and job.dataset.content_hash != dataset.content_hash:
+        if holds and job.dataset.content_hash != content_hash:
             holder = f"the student {name}:{version}" if version else f"the unfinished job {job.id}"
             detail = f"The name {name!r} is taken by {holder}, of another dataset ({job.dataset_id})."
             errors = [FieldError(column="name", detail=detail, remedy=_TAKEN_REMEDY)]

@@ -12,10 +12,11 @@ from app.contracts.spec import JobSpec
 from app.database import transaction
 from app.datasets.json_format import load_json
 from app.datasets.parsing import RawRow, parse_inline
-from app.datasets.service import create_dataset, get_dataset
+from app.datasets.service import get_dataset, prepare_rows, store_rows
 from app.datasets.uploads import bad_field, content_type_of, read_json, read_upload
 from app.errors import FieldError, ServiceError
-from app.jobs.schemas import InlineDataset, JobOptions, JobOut, JobRequest
+from app.idempotency import Ticket, earlier_answer, fingerprint, keep_answer
+from app.jobs.schemas import InlineDataset, JobOptions, JobRequest
 from app.jobs.service import create_job
 from app.jobs.spec_errors import checked_spec
 from app.jobs.views import job_out, stage_history
@@ -56,13 +57,21 @@ async def read_submission(request: Request) -> Submission:
     return Submission(body, preset, spec, None, rows, test)
 
 
-def submit(submission: Submission) -> JobOut:
-    """Stores dataset and job in one transaction. Raises `ServiceError`: 404 no such dataset, 409 name taken, 422 bad rows."""
+def submit(submission: Submission, key: str | None = None) -> tuple[dict[str, Any], bool]:
+    """Stores dataset and job in one transaction; the job as JSON, and whether it is that of an earlier request with this key.
+
+    Raises `ServiceError`: 404 no such dataset, 409 name taken, 422 bad rows, or a key that another request had.
+    """
+    ticket = Ticket(key, _fingerprint(submission)) if key is not None else None
+    # Before the transaction, which on SQLite keeps all other writers waiting.
+    prepared = prepare_rows(submission.rows, submission.test, get_settings().limits) if submission.dataset_id is None else None
     with transaction() as session:
-        if submission.dataset_id is not None:
-            dataset = get_dataset(session, submission.dataset_id)
+        if ticket and (answer := earlier_answer(session, ticket)) is not None:
+            return answer, True
+        if prepared is not None:
+            dataset = store_rows(session, prepared, get_storage())
         else:
-            dataset = create_dataset(session, submission.rows, submission.test, limits=get_settings().limits, storage=get_storage())
+            dataset = get_dataset(session, submission.dataset_id or "", keep=True)
         job = create_job(
             session,
             name=submission.options.name,
@@ -71,7 +80,16 @@ def submit(submission: Submission) -> JobOut:
             spec=submission.spec,
             replace_dataset=submission.options.replace_dataset,
         )
-        return job_out(job, stage_history(session))
+        answer = job_out(job, stage_history(session)).model_dump(mode="json")
+        if ticket:
+            keep_answer(session, ticket, job.id, answer)
+        return answer, False
+
+
+def _fingerprint(submission: Submission) -> str:
+    options = submission.options.model_dump(mode="json", exclude={"dataset"})
+    rows = [[[row.row, row.text, row.label] for row in part] for part in (submission.rows, submission.test)]
+    return fingerprint("POST", "/jobs", [options, submission.dataset_id, rows])
 
 
 async def _from_form(request: Request, limits: Limits) -> Submission:

@@ -2,12 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 
 from app.database import ReadSessionDep, SessionDep
 from app.jobs.openapi import problems
 from app.paging import Page, PageLimit
+from app.storage import get_storage
 from app.students import service
+from app.students.deletion import delete_alias, delete_student, delete_version
 from app.students.schemas import AliasOut, AliasTarget, StudentOut
 
 router = APIRouter(prefix="/students", tags=["students"])
@@ -32,3 +34,26 @@ def put_alias(name: str, alias: str, target: AliasTarget, session: SessionDep) -
     """Points an alias at a version; `latest` may be moved back, and moves on with the next publication."""
     row = service.point_alias(session, name, alias, target.version)
     return AliasOut(name=row.name, alias=row.alias, version=row.version, updated_at=row.updated_at)
+
+
+@router.delete(
+    "/{name}/aliases/{alias}", status_code=204, responses=problems(_404="There is no such student or alias.", _422="`latest` stays.")
+)
+def remove_alias(name: str, alias: str, session: SessionDep) -> None:
+    delete_alias(session, name, alias)
+
+
+@router.delete(
+    "/{name}/versions/{version}",
+    status_code=204,
+    responses=problems(_404="There is no such student or version.", _409="An alias other than `latest` points at it."),
+)
+def remove_version(name: str, version: Annotated[int, Path(ge=1, le=2**31 - 1)]) -> None:
+    """Removes a version for good; its number is not given out again. `latest` moves to the highest version that is left."""
+    delete_version(name, version, get_storage())
+
+
+@router.delete("/{name}", status_code=204, responses=problems(_404="There is no such student."))
+def remove_student(name: str) -> None:
+    """Removes all versions of a student, and all its aliases."""
+    delete_student(name, get_storage())

@@ -24,20 +24,20 @@ def find_student(session: Session, reference: str) -> Student:
         raise ServiceError(422, "invalid-request", f"{reference[:100]!r} names no student.", remedy=_FORMS, errors=errors)
     name, number = match["name"], match["version"]
     if not re.fullmatch(NAME_PATTERN, name):
-        raise _unknown_name(session, name)
+        raise unknown_name(session, name)
     query = select(Student).where(Student.name == name)
     if number:
         student = session.scalar(query.where(Student.version == int(number)))
         if student is not None:
             return student
-        raise _unknown_part(session, name, f"has no version {number}")
+        raise unknown_part(session, name, f"has no version {number}")
     alias = match["alias"] or LATEST
     known = re.fullmatch(ALIAS_PATTERN, alias)
     wanted = select(Alias.version).where(Alias.name == name, Alias.alias == alias).scalar_subquery()
     student = session.scalar(query.where(Student.version == wanted)) if known else None
     if student is not None:
         return student
-    raise _unknown_part(session, name, f"has no alias {alias[:60]!r}")
+    raise unknown_part(session, name, f"has no alias {alias[:60]!r}")
 
 
 def list_students(session: Session, *, limit: int, after: str | None) -> tuple[list[StudentOut], bool]:
@@ -56,7 +56,7 @@ def get_student(session: Session, name: str) -> StudentOut:
     """Raises `ServiceError` 404."""
     found = _described(session, [name]) if re.fullmatch(NAME_PATTERN, name) else []
     if not found:
-        raise _unknown_name(session, name)
+        raise unknown_name(session, name)
     return found[0]
 
 
@@ -66,9 +66,11 @@ def point_alias(session: Session, name: str, alias: str, version: int) -> Alias:
         remedy = "1 to 63 lower-case letters, digits, '.', '_' and '-', with a letter first."
         errors = [FieldError(column="path.alias", detail="this cannot be an alias", remedy=remedy)]
         raise ServiceError(422, "invalid-request", f"{alias[:60]!r} cannot be an alias.", remedy=remedy, errors=errors)
-    versions = {student.version for student in get_student(session, name).versions}
-    if version not in versions:
-        raise _unknown_part(session, name, f"has no version {version}")
+    get_student(session, name)
+    # Kept from being deleted before the alias points there.
+    query = select(Student.id).where(Student.name == name, Student.version == version)
+    if session.scalar(query.with_for_update(read=True, key_share=True)) is None:
+        raise unknown_part(session, name, f"has no version {version}")
     return set_alias(session, name, alias, version)
 
 
@@ -98,7 +100,8 @@ def _version(row: Student) -> StudentVersion:
     )
 
 
-def _unknown_name(session: Session, name: str) -> ServiceError:
+def unknown_name(session: Session, name: str) -> ServiceError:
+    """A 404 that names those which are close."""
     known = list(session.scalars(select(Student.name).distinct()))
     close = difflib.get_close_matches(name, known, n=3)
     if close:
@@ -108,11 +111,11 @@ def _unknown_name(session: Session, name: str) -> ServiceError:
     return not_found("student", name[:100], remedy)
 
 
-def _unknown_part(session: Session, name: str, what: str) -> ServiceError:
+def unknown_part(session: Session, name: str, what: str) -> ServiceError:
     """A 404 for a version or an alias, that names those there are; for an unknown name, the 404 of that."""
     described = _described(session, [name])
     if not described:
-        return _unknown_name(session, name)
+        return unknown_name(session, name)
     versions = [f"{name}:{student.version}" for student in described[0].versions[:10]]
     aliases = [f"{name}@{alias}" for alias in described[0].aliases]
     return ServiceError(404, "student-not-found", f"The student {name!r} {what}.", remedy=f"There are: {', '.join(versions + aliases)}.")

@@ -1,17 +1,18 @@
-"""Prometheus metrics: requests by route template, jobs and stages by status."""
+"""Prometheus metrics: requests by route template, and what the rows tell of jobs and stages."""
 
+import platform
 import time
+from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from sqlalchemy import func, select
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.contracts.stages import JobStatus, Stage, StageStatus
-from app.tables import Job, StageRun
-
-UNMATCHED = "unmatched"
+from app.storage import BlobStore
+from app.system.history import History
+from app.system.middleware import route_of
+from app.system.snapshot import Families, Snapshot, database_families, reachability, store_families
 
 
 class Metrics:
@@ -22,33 +23,22 @@ class Metrics:
         labels = ("method", "route")
         self.requests = Counter("gendistil_http_requests", "Requests answered.", (*labels, "status"), registry=self.registry)
         self.seconds = Histogram("gendistil_http_request_seconds", "Until the answer's headers were sent.", labels, registry=self.registry)
-        self.jobs = Gauge("gendistil_jobs", "Jobs by status.", ("status",), registry=self.registry)
-        self.stages = Gauge(
-            "gendistil_stage_runs",
-            "Stage runs by stage and status; queued is the queue's depth.",
-            ("stage", "status"),
-            registry=self.registry,
-        )
-        self.database_up = Gauge("gendistil_database_up", "Whether the database answered this scrape.", registry=self.registry)
+        self.history = History(self.registry)
+        build = Info("gendistil_build", "Versions of gendistil and Python.", registry=self.registry)
+        build.info({"version": version("gendistil"), "python": platform.python_version()})
+        ProcessCollector(registry=self.registry)
 
-    def render(self, session: Session) -> bytes:
+    def render(self, session: Session, storage: BlobStore) -> bytes:
         """The exposition text, with fresh figures from the database; without them if it does not answer."""
+        families: Families
         try:
-            jobs = dict(row for row in session.execute(select(Job.status, func.count()).group_by(Job.status)))
-            query = select(StageRun.stage, StageRun.status, func.count()).group_by(StageRun.stage, StageRun.status)
-            stages = {(stage, status): count for stage, status, count in session.execute(query)}
+            self.history.catch_up(session)
+            families = [*database_families(session), reachability(True)]
         except SQLAlchemyError:
-            self.database_up.set(0)
-            self.jobs.clear()
-            self.stages.clear()
-        else:
-            self.database_up.set(1)
-            for job_status in JobStatus:
-                self.jobs.labels(job_status).set(jobs.get(job_status, 0))
-            for stage in Stage:
-                for status in StageStatus:
-                    self.stages.labels(stage, status).set(stages.get((stage, status), 0))
-        return generate_latest(self.registry)
+            families = [reachability(False)]
+        now = CollectorRegistry()
+        now.register(Snapshot([*families, *store_families(storage)]))
+        return generate_latest(self.registry) + generate_latest(now)
 
 
 class MetricsMiddleware:
@@ -68,8 +58,7 @@ class MetricsMiddleware:
         def record(status: int) -> None:
             nonlocal answered
             answered = True
-            route = getattr(scope.get("route"), "path", UNMATCHED)
-            method = scope["method"] if route != UNMATCHED else UNMATCHED  # a caller may make up methods
+            method, route = route_of(scope)
             self.metrics.requests.labels(method, route, status).inc()
             self.metrics.seconds.labels(method, route).observe(time.perf_counter() - began)
 

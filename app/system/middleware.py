@@ -1,17 +1,32 @@
-"""A request id on every answer."""
+"""A request id on every answer, and a line in the log about it."""
 
+import logging
 import re
+import time
 import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.logs import bind, context
+
+logger = logging.getLogger(__name__)
+
 REQUEST_ID = "X-Request-ID"
+UNMATCHED = "unmatched"
+QUIET_ROUTES = {"/healthz", "/readyz", "/metrics"}
+"""Asked every few seconds by machines; logged at level DEBUG unless they fail."""
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
+def route_of(scope: Scope) -> tuple[str, str]:
+    """Method and route template of a request that was routed. Paths hold ids, and callers make up methods: neither may be a label."""
+    route = getattr(scope.get("route"), "path", UNMATCHED)
+    return (scope["method"] if route != UNMATCHED else UNMATCHED), route
+
+
 class RequestIdMiddleware:
-    """Takes the caller's `X-Request-ID` if it is a plain one, else makes one; also at `request.state.request_id`."""
+    """Takes the caller's `X-Request-ID` if it is a plain one, else makes one; also at `request.state.request_id`, and on every log line."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -23,6 +38,8 @@ class RequestIdMiddleware:
         given = Headers(scope=scope).get(REQUEST_ID, "")
         request_id = given if _ACCEPTABLE.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
+        # Bound, not a `with`: what the server logs of a failed request, after this has returned, is of the same task.
+        bind(request_id=request_id)
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -30,3 +47,38 @@ class RequestIdMiddleware:
             await send(message)
 
         await self.app(scope, receive, marked)
+
+
+class AccessLogMiddleware:
+    """One line when an answer has ended: method, route template, status and seconds. Never the path, which may hold anything."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        status: int | None = None
+
+        async def observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, observed)
+        except Exception:
+            status = status or 500
+            raise
+        finally:
+            _log_access(scope, status, time.perf_counter() - began)
+
+
+def _log_access(scope: Scope, status: int | None, seconds: float) -> None:
+    method, route = route_of(scope)
+    level = logging.WARNING if status is None or status >= 500 else logging.DEBUG if route in QUIET_ROUTES else logging.INFO
+    with context(method=method, route=route, status=status, seconds=round(seconds, 6)):
+        logger.log(level, "%s %s: %s", method, route, "not answered" if status is None else status)

@@ -8,6 +8,7 @@ from app.contracts.models import EMBEDDED_MODELS, EMBEDDED_PREFIX
 from app.contracts.presets import PRESET_SUMMARIES, PRESETS
 from app.contracts.students import STUDENTS
 from app.database import ReadSessionDep
+from app.storage import get_storage
 from app.system.metrics import Metrics
 from app.system.readiness import readiness
 from app.system.schemas import Catalogue, Health, ModelOut, PresetOut, Readiness, StudentKindOut
@@ -33,7 +34,7 @@ def readyz(response: Response) -> Readiness:
 def get_metrics(request: Request, session: ReadSessionDep) -> Response:
     """Prometheus metrics."""
     metrics: Metrics = request.app.state.metrics
-    return Response(metrics.render(session), media_type=CONTENT_TYPE_LATEST)
+    return Response(metrics.render(session, get_storage()), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/presets")

@@ -78,7 +78,7 @@ def run_ours(job: OursJob, record: Record) -> None:
     generated = _stage(
         job,
         "generate",
-        lambda out, recorder: generate(GenerateInputs(split, generator.folder, spec.generator, spec.generate), out, recorder),
+        lambda out, recorder: generate(GenerateInputs(split, generator.folder, spec.generator, spec.generate), [], out, recorder),
     )
     labelled = _label(job, split, teacher, generated.folder / TEXTS_FILE, "label")
     before = [teacher, generator, generated, labelled]
@@ -116,7 +116,7 @@ def _ceiling(job: OursJob, split: Split, teacher: _Made, wanted: int, record: Re
 
 def _label(job: OursJob, split: Split, teacher: _Made, texts: Path, name: str) -> _Made:
     inputs = LabelInputs(split, teacher.folder, texts, job.spec.teacher, job.spec.label)
-    return _stage(job, name, lambda out, recorder: label(inputs, out, recorder))
+    return _stage(job, name, lambda out, recorder: label(inputs, [], out, recorder))
 
 
 def _distil(job: OursJob, split: Split, teacher: _Made, transfer: _Made, kind: str, name: str) -> _Made:

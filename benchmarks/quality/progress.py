@@ -3,10 +3,12 @@
 import time
 from typing import Any
 
+from workers.training.recorder import NullRecorder
+
 _EVERY_SECONDS = 15.0
 
 
-class PrintRecorder:
+class PrintRecorder(NullRecorder):
     """A `Recorder` that prints events as they come, and progress now and then."""
 
     def __init__(self, name: str) -> None:
@@ -19,9 +21,6 @@ class PrintRecorder:
 
     def event(self, type: str, message: str, **data: Any) -> None:
         self._say(message)
-
-    def check(self) -> None:
-        pass
 
     def _say(self, message: str) -> None:
         self._told = time.monotonic()

@@ -116,6 +116,8 @@ def test_one_ctrl_c_stops_all_and_a_second_start_finds_what_was_there(start: Cal
     assert re.search(r"Stopping API.*Stopping Worker.*Stopping Redis.*Stopped\.", first.text, re.DOTALL), first.text
     for name in ("api", "worker", "redis"):
         assert (tmp_path / "data" / "logs" / f"{name}.log").exists()
+    for name in ("api", "worker"):  # for people, though no terminal
+        assert re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z (INFO|WARNING) +[\w.]+: ", (tmp_path / "data" / "logs" / f"{name}.log").read_text())
 
     third = start().await_ready()
     found = httpx.get(f"{third.url}/datasets/{dataset.json()['id']}", timeout=30)

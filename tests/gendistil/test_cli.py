@@ -1,5 +1,6 @@
 """The `gendistil` command as a process, against a real API process."""
 
+import json
 import os
 import subprocess
 import sys
@@ -42,6 +43,42 @@ def test_a_job_is_started_listed_and_its_end_shown(service_url: str, csv: Path) 
     assert "finetune_teacher" in watched.stdout
     assert "was cancelled" in watched.stderr
     assert "What to do: " in watched.stderr
+
+
+def test_an_estimate_is_shown_and_starts_nothing(service_url: str, csv: Path) -> None:
+    shown = gendistil("estimate", str(csv), "--preset", "fast", "--url", service_url)
+    assert shown.returncode == 0, shown.stderr
+    for word in ("finetune_teacher", "publish", "in all", "two CPU cores", "It fits"):
+        assert word in shown.stdout
+    answer = json.loads(gendistil("estimate", str(csv), "--json", "--student", "bag", "--url", service_url).stdout)
+    assert answer["spec"]["distil"]["student"] == "bag"
+    with Client(service_url) as client:
+        assert client.jobs() == []
+
+
+def test_a_job_and_its_dataset_are_deleted(service_url: str, csv: Path) -> None:
+    with Client(service_url) as client:
+        job = client.create_job("triage", file=csv)
+        dataset = job.model_dump()["dataset_id"]
+        running = gendistil("delete", "job", job.id, "--url", service_url)
+        assert running.returncode == 1
+        assert "cancel" in running.stderr
+        client.cancel(job.id)
+        for arguments in (("job", job.id), ("dataset", dataset)):
+            done = gendistil("delete", *arguments, "--url", service_url)
+            assert (done.returncode, done.stderr) == (0, "")
+        assert client.jobs() == []
+    assert "nobody" in gendistil("delete", "student", "nobody:3", "--url", service_url).stderr
+    assert "name:version" in gendistil("delete", "student", "nobody:three", "--url", service_url).stderr
+
+
+def test_garbage_is_collected(service_url: str) -> None:
+    shown = gendistil("gc", "--dry-run", "--url", service_url)
+    assert shown.returncode == 0, shown.stderr
+    assert "would be removed" in shown.stdout
+    assert "temporary files" in shown.stdout
+    answer = json.loads(gendistil("gc", "--json", "--url", service_url).stdout)
+    assert (answer["dry_run"], answer["bytes"]) == (False, 0)
 
 
 def test_faults_are_printed_with_rows_and_remedy(service_url: str, csv: Path) -> None:

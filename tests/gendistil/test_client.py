@@ -159,3 +159,49 @@ def test_rows_must_come_from_one_place(csv: Path) -> None:
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with Client() as client, pytest.raises(GendistilError, match="cannot be read: No such file"):
         client.create_dataset(file=tmp_path / "none.csv")
+
+
+def test_a_job_that_is_sent_again_with_its_key_is_the_same(service_url: str, csv: Path) -> None:
+    with Client(service_url) as client:
+        for source in ({"rows": ROWS}, {"file": csv}):
+            key = f"key-{next(iter(source))}"
+            first = client.create_job("triage", idempotency_key=key, **source)  # type: ignore[arg-type]
+            assert client.create_job("triage", idempotency_key=key, **source).id == first.id  # type: ignore[arg-type]
+            with pytest.raises(GendistilError) as caught:
+                client.create_job("other", idempotency_key=key, **source)  # type: ignore[arg-type]
+            assert caught.value.type == "urn:gendistil:idempotency-key-reused"
+        assert len(client.jobs()) == 2
+
+
+def test_an_estimate_starts_nothing(service_url: str, csv: Path, test_csv: Path) -> None:
+    with Client(service_url) as client:
+        from_rows = client.estimate("triage", rows=ROWS, test=TEST, spec={"distil": {"student": "bag"}})
+        from_file = client.estimate("triage", file=csv, test_file=test_csv, spec={"distil": {"student": "bag"}})
+        assert client.jobs() == []
+        assert from_rows.stages == from_file.stages
+        assert from_rows.spec["distil"]["student"] == "bag"
+        assert from_rows.totals.seconds == pytest.approx(sum(stage.seconds for stage in from_rows.stages), abs=0.1)
+        client.create_job("triage", rows=ROWS)
+        with pytest.raises(GendistilError, match="taken"):
+            client.estimate("triage", rows=ROWS[1:])
+        assert client.estimate("triage", rows=ROWS[1:], replace_dataset=True).name == "triage"
+
+
+def test_jobs_datasets_and_garbage_are_deleted(service_url: str) -> None:
+    with Client(service_url) as client:
+        job = client.create_job("triage", rows=ROWS)
+        dataset = client.create_dataset(rows=ROWS).id
+        with pytest.raises(GendistilError, match="1 job was made") as caught:
+            client.delete_dataset(dataset)
+        assert caught.value.status == 409
+        client.cancel(job.id)
+        client.delete_job(job.id)
+        client.delete_dataset(dataset)
+        assert client.jobs() == []
+        for delete in (lambda: client.delete_student("nobody"), lambda: client.delete_student("nobody", 1)):
+            with pytest.raises(GendistilError) as caught:
+                delete()
+            assert caught.value.type == "urn:gendistil:student-not-found"
+        dry, done = client.collect_garbage(dry_run=True), client.collect_garbage()
+        assert (dry.dry_run, done.dry_run) == (True, False)
+        assert (done.bytes, done.failed, done.artefacts.count) == (0, 0, 0)

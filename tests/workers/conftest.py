@@ -17,6 +17,8 @@ from workers.pipeline.finetune_teacher import TeacherInputs, TeacherMetrics, fin
 from workers.pipeline.generate import TEXTS_FILE, GenerateInputs, GenerateMetrics, generate
 from workers.pipeline.label import LabelInputs, LabelMetrics, label
 from workers.pipeline.publish import PublishInputs, PublishMetrics, publish
+from workers.training.checkpointing import read_state, write_state
+from workers.training.recorder import State
 from workers.training.split import Split, split_rows
 
 Metrics = TypeVar("Metrics")
@@ -26,13 +28,19 @@ ODD_TEXT = "my card\u2028and envelope\u2029still\x85in the post"
 
 @dataclass
 class MemoryRecorder:
-    """Keeps what a stage tells; stops it, by raising `stop`, at the first safe point after `stop_after` of them."""
+    """Keeps what a stage tells; stops it, by raising `stop`, at the first safe point after `stop_after` of them.
+
+    `checkpoint`: the file of the stage's state, which is saved each `every`th time that the stage asks whether to.
+    """
 
     steps: list[tuple[float, float]] = field(default_factory=list)
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     stop: Exception | None = None
     stop_after: int = 0
     checks: int = 0
+    checkpoint: Path | None = None
+    every: int = 1
+    asked: int = 0
 
     def progress(self, done: float, total: float) -> None:
         self.steps.append((done, total))
@@ -45,6 +53,17 @@ class MemoryRecorder:
         self.checks += 1
         if self.stop is not None and self.checks > self.stop_after:
             raise self.stop
+
+    def load_checkpoint(self) -> State | None:
+        return read_state(self.checkpoint) if self.checkpoint else None
+
+    def checkpoint_due(self) -> bool:
+        self.asked += 1
+        return self.checkpoint is not None and self.asked % self.every == 0
+
+    def save_checkpoint(self, state: State) -> None:
+        assert self.checkpoint is not None
+        write_state(state, self.checkpoint)
 
 
 @dataclass(frozen=True)
@@ -106,7 +125,7 @@ def generator(new_folder: NewFolder, split: Split, spec: JobSpec, generator_mode
 def generated(new_folder: NewFolder, split: Split, spec: JobSpec, generator: StageResult[GeneratorMetrics]) -> StageResult[GenerateMetrics]:
     folder, recorder = new_folder("generated"), MemoryRecorder()
     inputs = GenerateInputs(split, generator.folder, spec.generator, spec.generate)
-    return StageResult(folder, generate(inputs, folder, recorder), recorder)
+    return StageResult(folder, generate(inputs, [], folder, recorder), recorder)
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +138,7 @@ def labelled(
 ) -> StageResult[LabelMetrics]:
     folder, recorder = new_folder("labelled"), MemoryRecorder()
     inputs = LabelInputs(split, teacher.folder, generated.folder / TEXTS_FILE, spec.teacher, spec.label)
-    return StageResult(folder, label(inputs, folder, recorder), recorder)
+    return StageResult(folder, label(inputs, [], folder, recorder), recorder)
 
 
 @pytest.fixture(scope="session")

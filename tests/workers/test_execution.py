@@ -7,24 +7,28 @@ from pathlib import Path
 import pytest
 
 from app.contracts.artefacts import ArtefactManifest, artefact_key
-from app.contracts.rows import dump_rows
+from app.contracts.rows import content_hash, dump_rows
 from app.contracts.spec import JobSpec
 from app.contracts.stages import Stage
-from app.storage import BlobStore, TornArtefact, file_sha256
+from app.storage import BlobStore, file_sha256
 from tests.workers.conftest import MemoryRecorder
 from tests.workers.tiny import make_rows, tiny_spec
-from workers.execution import JobContext, Outcome, StageExecution
+from workers.execution import DamagedDataset, JobContext, Lost, Outcome, StageExecution
 from workers.models import resolve_model
 from workers.training.recorder import StageStopped
 
 Run = Callable[..., Outcome]
 
+ROWS = content_hash(dump_rows(make_rows(10)), b"")
+WITH_TEST = content_hash(dump_rows(make_rows(10)), dump_rows(make_rows(4, seed=9)))
+
 
 @pytest.fixture
 def storage(tmp_path: Path) -> BlobStore:
     store = BlobStore(f"file://{tmp_path / 'blobs'}", tmp_path / "cache")
-    store.write("datasets/abc/rows.jsonl", dump_rows(make_rows(10)))
-    store.write("datasets/abc/test.jsonl", dump_rows(make_rows(4, seed=9)))
+    store.write(f"datasets/{ROWS}/rows.jsonl", dump_rows(make_rows(10)))
+    store.write(f"datasets/{WITH_TEST}/rows.jsonl", dump_rows(make_rows(10)))
+    store.write(f"datasets/{WITH_TEST}/test.jsonl", dump_rows(make_rows(4, seed=9)))
     return store
 
 
@@ -42,7 +46,7 @@ def run(storage: BlobStore, quick: JobSpec, tmp_path: Path) -> Run:
     def execute(
         stage: Stage, spec: JobSpec = quick, done: dict[Stage, str] | None = None, recorder: MemoryRecorder | None = None, **context: str
     ) -> Outcome:
-        made = JobContext(context.get("job_id", "job_1"), "abc", False, spec, done or {})
+        made = JobContext(context.get("job_id", "job_1"), ROWS, False, spec, done or {})
         return StageExecution(stage, made, storage, tmp_path / "data").run(recorder or MemoryRecorder())
 
     return execute
@@ -57,7 +61,7 @@ def test_an_artefact_is_complete_and_says_what_made_it(run: Run, storage: BlobSt
     manifest = outcome.manifest
     fingerprint = resolve_model(quick.teacher.model, tmp_path).fingerprint
     assert not outcome.reused
-    assert manifest.inputs == {"dataset": "abc", "model": fingerprint}
+    assert manifest.inputs == {"dataset": ROWS, "model": fingerprint}
     assert manifest.key == artefact_key(Stage.FINETUNE_TEACHER, quick, manifest.inputs)
     assert set(manifest.spec) == {"split", "teacher"}
     assert manifest.metrics["epochs"] == 2
@@ -127,7 +131,7 @@ def test_an_artefact_without_its_manifest_is_made_again(run: Run, storage: BlobS
 
 
 @pytest.mark.parametrize("damage", ["file", "folder"])
-def test_an_earlier_artefact_that_is_not_whole_is_named(damage: str, run: Run, tmp_path: Path) -> None:
+def test_an_earlier_artefact_that_is_not_whole_is_named_and_removed(damage: str, run: Run, tmp_path: Path) -> None:
     teacher = run(Stage.FINETUNE_TEACHER).manifest.key
     generator = run(Stage.FINETUNE_GENERATOR).manifest.key
     texts = run(Stage.GENERATE, done={Stage.FINETUNE_GENERATOR: generator}).manifest.key
@@ -136,8 +140,10 @@ def test_an_earlier_artefact_that_is_not_whole_is_named(damage: str, run: Run, t
         (folder / "measured" / "head.safetensors").unlink()
     else:
         shutil.rmtree(folder)
-    with pytest.raises(TornArtefact, match=teacher):
+    with pytest.raises(Lost, match=teacher) as caught:
         run(Stage.LABEL, done={Stage.FINETUNE_TEACHER: teacher, Stage.GENERATE: texts})
+    assert caught.value.stages == (Stage.FINETUNE_TEACHER,)
+    assert not folder.exists()
     assert scratch(tmp_path) == []
 
 
@@ -150,6 +156,12 @@ def test_a_missed_quota_is_a_warning(run: Run, quick: JobSpec) -> None:
 
 
 def test_test_rows_of_the_caller_are_the_holdout(storage: BlobStore, quick: JobSpec, tmp_path: Path) -> None:
-    own = StageExecution(Stage.PUBLISH, JobContext("job_1", "abc", True, quick, {}), storage, tmp_path).split
+    own = StageExecution(Stage.PUBLISH, JobContext("job_1", WITH_TEST, True, quick, {}), storage, tmp_path).split
     assert own.holdout == make_rows(4, seed=9)
     assert len(own.train) + len(own.validation) == 30
+
+
+def test_rows_that_were_changed_in_the_store_are_not_learned_from(run: Run, storage: BlobStore) -> None:
+    storage.write(f"datasets/{ROWS}/rows.jsonl", dump_rows(make_rows(10, seed=5)))
+    with pytest.raises(DamagedDataset, match=ROWS):
+        run(Stage.FINETUNE_TEACHER)

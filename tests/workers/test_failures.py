@@ -6,7 +6,9 @@ import pytest
 import torch
 from sqlalchemy.exc import OperationalError
 
+from app.contracts.stages import Stage
 from app.storage import TornArtefact
+from workers.execution import Lost
 from workers.failures import classify
 from workers.models import ModelUnavailable
 from workers.training.onnx_export import ParityError
@@ -15,9 +17,10 @@ FAILURES = [
     (ModelUnavailable("no model"), "model-unavailable", False),
     (ParityError("differs"), "parity", False),
     (FloatingPointError("nan"), "diverged", False),
-    (torch.OutOfMemoryError("CUDA out of memory"), "out-of-memory", False),
-    (MemoryError(), "out-of-memory", False),
+    (torch.OutOfMemoryError("CUDA out of memory"), "out-of-memory", True),
+    (MemoryError(), "out-of-memory", True),
     (TornArtefact("torn"), "torn-artefact", False),
+    (Lost((Stage.GENERATE,), "artefact 12ab is gone"), "torn-artefact", False),
     (OperationalError("SELECT secret", {}, Exception("password=hunter2")), "database-unavailable", True),
     (OSError(errno.ENOSPC, "No space left on device"), "disk-full", False),
     (PermissionError(errno.EACCES, "Permission denied"), "storage-unavailable", True),
@@ -38,9 +41,13 @@ def test_each_failure_has_a_type_a_detail_and_a_remedy(error: Exception, kind: s
 
 
 def test_a_databases_own_words_are_not_passed_on() -> None:
-    assert "hunter2" not in classify(FAILURES[6][0]).detail
+    assert "hunter2" not in classify(FAILURES[7][0]).detail
 
 
 def test_an_error_without_words_is_named() -> None:
     assert classify(MemoryError()).detail == "MemoryError"
     assert classify(KeyError("label")).detail == "KeyError: 'label'"
+
+
+def test_only_a_lack_of_memory_asks_for_smaller_batches() -> None:
+    assert [kind for error, kind, _ in FAILURES if classify(error).shrink] == ["out-of-memory"] * 2

@@ -13,6 +13,7 @@ from workers.students.base import Student, parameter_count
 from workers.students.registry import ARCHITECTURES
 from workers.students.vectors import piece_vectors
 from workers.students.vocabulary import choose_vocabulary
+from workers.training.checkpointing import Checkpoints, MakeState, pack_files, unpack_files
 from workers.training.checkpoints import CURVE_FILE, CURVE_RUN, StudentShape, save_student
 from workers.training.devices import pick_device
 from workers.training.distillation import EpochLosses, Targets, epochs_within, new_student, shipped, student_ids, train_student
@@ -26,6 +27,7 @@ RUNS = ("student", "no_generation", "seed_only")
 
 Where the split has that lineage, the student goes on with the published teacher's answers, as `Lineage.PUBLISHED`.
 """
+_STATE_FORMAT = "distil/1"
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class DistilInputs:
     teacher: Path
     transfer: Path
     spec: DistilSpec
+    shrink: int = 1
+    """Batches are read in so many parts."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def distil(inputs: DistilInputs, out: Path, recorder: Recorder) -> DistilMetrics
     parts = {part: targets(texts) for part, texts in transfer.items()}
     texts = [row for part in parts.values() for row in part.ids]
     vocabulary = choose_vocabulary(len(slow), pad_id, unknown_id, texts, spec.max_parameters)
-    base = piece_vectors(teacher, slow, vocabulary.pieces, device, recorder.check).to(device)
+    base = piece_vectors(teacher, slow, vocabulary.pieces, device, recorder.check, inputs.shrink).to(device)
     del teacher
     # Only the seed rows have labels that are not the teacher's; among thousands of other texts they would hardly count.
     own = parts[Part.SEED].repeat(spec.seed_repeats) + parts[Part.RECOMBINED_SEED]
@@ -86,32 +90,39 @@ def distil(inputs: DistilInputs, out: Path, recorder: Recorder) -> DistilMetrics
     if refit is not None:
         epochs[Lineage.PUBLISHED] = epochs_within(spec, spec.refit_epochs, len(refit.ids))
     total = sum(epochs.values())
+    checkpoints = Checkpoints(recorder, _STATE_FORMAT)
+    state = checkpoints.take() or {"kd_loss": {}, "files": {}, "training": None}
+    kd_loss, resume = state["kd_loss"], state["training"]
+    unpack_files(state.pop("files"), out)
     before = 0
-    losses: dict[str, EpochLosses] = {}
-    sizes: dict[str, int] = {}
 
     def train(run: str, student: Student, rows: Targets, run_spec: DistilSpec) -> Student:
-        nonlocal before
-
         def on_epoch(now: EpochLosses) -> None:
             recorder.progress(before + now.epoch, total)
             message = f"{run} epoch {now.epoch}: kd_loss {now.kd_loss:.4f}, class_loss {now.class_loss:.4f}"
             recorder.event("epoch", message, run=run, **asdict(now))
 
-        losses[run] = train_student(student, rows, run_spec, epochs[run], on_epoch, recorder.check)
-        sizes[run] = len(rows.ids)
-        before += epochs[run]
+        def offer(make: MakeState) -> None:
+            checkpoints.offer(lambda: {"kd_loss": kd_loss, "files": pack_files(out), "training": make()})
+
+        nonlocal resume
+        if resume is not None:
+            recorder.progress(before + resume["losses"][0], total)
+        kd_loss[run] = train_student(student, rows, run_spec, epochs[run], on_epoch, recorder.check, inputs.shrink, resume, offer).kd_loss
+        resume = None
         plain = shipped(student, vocabulary)
         save_student(plain, StudentShape(spec.student, plain.embedding.width, len(split.labels), spec.max_tokens, pad_id), out, run)
         return plain
 
-    students = {}
-    for run in reversed(trainings):
-        rows, run_spec = trainings[run]
-        students[run] = new_student(ARCHITECTURES[spec.student], vocabulary, base, len(split.labels), spec, device)
-        plain = train(run, students[run], rows, run_spec)
+    for run, (rows, run_spec) in reversed(trainings.items()):
+        student = new_student(ARCHITECTURES[spec.student], vocabulary, base, len(split.labels), spec, device)
+        if run not in kd_loss:  # an earlier attempt may have finished it
+            plain = train(run, student, rows, run_spec)
+        before += epochs[run]
+    sizes = {run: len(rows.ids) for run, (rows, _) in reversed(trainings.items())}
     if refit is not None:
-        plain = train(Lineage.PUBLISHED, students["student"], refit, spec)
+        plain = train(Lineage.PUBLISHED.value, student, refit, spec)
+        sizes[Lineage.PUBLISHED.value] = len(refit.ids)
     tokenizer.save(str(out / TOKENIZER_FILE), pretty=False)
     (out / CURVE_FILE).write_text(json.dumps(curve))
     return DistilMetrics(
@@ -119,7 +130,7 @@ def distil(inputs: DistilInputs, out: Path, recorder: Recorder) -> DistilMetrics
         plain.embedding.width,
         len(vocabulary.pieces),
         sizes,
-        {run: loss.kd_loss for run, loss in losses.items()},
+        kd_loss,
     )
 
 

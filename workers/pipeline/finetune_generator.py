@@ -13,16 +13,19 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from app.contracts.rows import Row
 from app.contracts.spec import GeneratorSpec
-from workers.training.batching import length_sorted_batches, pad, shuffled_batches
+from workers.training.batching import length_sorted_batches, micro_batches, pad
 from workers.training.causal import load_generator, prompt_ids
+from workers.training.checkpointing import Checkpoints
 from workers.training.devices import autocast, pick_device, seed_everything, use_bf16
 from workers.training.lora import add_lora, merge_lora
 from workers.training.prompts import prompt
-from workers.training.recorder import Recorder
+from workers.training.recorder import Recorder, State
+from workers.training.resumable import EpochOrder, Training
 from workers.training.schedule import warmup_cosine
 from workers.training.split import Split
 
 _IGNORED = -100
+_STATE_FORMAT = "finetune_generator/1"
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class GeneratorInputs:
     split: Split
     model: Path
     spec: GeneratorSpec
+    shrink: int = 1
+    """Batches are read in so many parts."""
 
 
 @dataclass(frozen=True)
@@ -66,23 +71,38 @@ def finetune_generator(inputs: GeneratorInputs, out: Path, recorder: Recorder) -
     steps = max(1, int(min(spec.epochs, affordable) * steps_an_epoch))
     optimizer = torch.optim.AdamW(trained, lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True)
     schedule = warmup_cosine(optimizer, steps, 0.1)
-    rng = random.Random(spec.seed)
+    order = EpochOrder([len(example.ids) for example in train], spec.batch_size, random.Random(spec.seed))
+    training = Training(model, optimizer, schedule, order)
     kept = [torch.empty_like(parameter) for parameter in trained]
     best, kept_epoch, done = math.inf, 0.0, 0
-    while done < steps:
+
+    def tell() -> None:
+        recorder.progress(round(done / steps_an_epoch, 2), round(steps / steps_an_epoch, 2))
+
+    def state() -> State:
+        known = kept if kept_epoch else []
+        return {"best": best, "kept_epoch": kept_epoch, "kept": known, "done": done, "training": training.state()}
+
+    checkpoints = Checkpoints(recorder, _STATE_FORMAT)
+    if (found := checkpoints.take()) is not None:
+        best, kept_epoch, done = found["best"], found["kept_epoch"], found["done"]
+        if kept_epoch:
+            _copy(found.pop("kept"), kept)
+        training.restore(found["training"])
+        tell()
+    while done < steps or order.taken:
         model.train()
-        batches = shuffled_batches([len(example.ids) for example in train], spec.batch_size, rng)
-        for batch in itertools.islice(batches, steps - done):
-            with autocast(spec.precision, device):
-                loss, tokens = _loss(model, [train[index] for index in batch], device)
+        for batch in itertools.islice(order.rest(), steps - done):
             optimizer.zero_grad()
-            (loss / tokens).backward()
+            _accumulate(model, [train[index] for index in batch], spec, device, inputs.shrink)
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
             schedule.step()
             done += 1
-            recorder.progress(round(done / steps_an_epoch, 2), round(steps / steps_an_epoch, 2))
-        perplexity, epoch = _perplexity(model, validation, spec, device), round(done / steps_an_epoch, 2)
+            checkpoints.offer(state)
+            tell()
+        order.end()
+        perplexity, epoch = _perplexity(model, validation, spec, device, inputs.shrink), round(done / steps_an_epoch, 2)
         if not math.isfinite(perplexity):
             raise FloatingPointError(
                 f"The generator's perplexity became {perplexity} in epoch {epoch:g}; lower spec.generator.learning_rate."
@@ -94,6 +114,7 @@ def finetune_generator(inputs: GeneratorInputs, out: Path, recorder: Recorder) -
             break
         best, kept_epoch = perplexity, epoch
         _copy(trained, kept)
+        checkpoints.offer(state)
     _copy(kept, trained)
     if adapted is not None:
         model = merge_lora(adapted)
@@ -116,6 +137,10 @@ class _Example:
     ids: list[int]
     prompt_tokens: int
 
+    @property
+    def learned_tokens(self) -> int:
+        return len(self.ids) - self.prompt_tokens
+
 
 def _example(tokenizer: PreTrainedTokenizerBase, row: Row, spec: GeneratorSpec) -> _Example:
     start = prompt_ids(tokenizer, prompt(row.label, spec.conditioning))
@@ -123,6 +148,15 @@ def _example(tokenizer: PreTrainedTokenizerBase, row: Row, spec: GeneratorSpec) 
     room = spec.max_tokens - len(start) - 1
     ending = [tokenizer.eos_token_id] if len(text) <= room else []  # a cut text has not ended
     return _Example([*start, *text[: max(1, room)], *ending], len(start))
+
+
+def _accumulate(model: PreTrainedModel, examples: list[_Example], spec: GeneratorSpec, device: torch.device, shrink: int) -> None:
+    """Adds the gradients of the batch's mean loss a token."""
+    tokens = sum(example.learned_tokens for example in examples)
+    for part in micro_batches(examples, spec.batch_size, shrink):
+        with autocast(spec.precision, device):
+            loss, _ = _loss(model, part, device)
+        (loss / tokens).backward()
 
 
 def _loss(model: PreTrainedModel, examples: list[_Example], device: torch.device) -> tuple[torch.Tensor, int]:
@@ -137,13 +171,13 @@ def _loss(model: PreTrainedModel, examples: list[_Example], device: torch.device
     targets = targets[:, 1:]
     kept = targets != _IGNORED  # the vocabulary is large: logits only where there is a loss
     logits = model.get_output_embeddings()(hidden[kept]).float()
-    return F.cross_entropy(logits, targets[kept], reduction="sum"), int(kept.sum())
+    return F.cross_entropy(logits, targets[kept], reduction="sum"), sum(example.learned_tokens for example in examples)
 
 
-def _perplexity(model: PreTrainedModel, examples: list[_Example], spec: GeneratorSpec, device: torch.device) -> float:
+def _perplexity(model: PreTrainedModel, examples: list[_Example], spec: GeneratorSpec, device: torch.device, shrink: int = 1) -> float:
     model.eval()
     total, tokens = 0.0, 0
-    for batch in length_sorted_batches([len(example.ids) for example in examples], spec.batch_size):
+    for batch in length_sorted_batches([len(example.ids) for example in examples], max(1, spec.batch_size // shrink)):
         with torch.inference_mode(), autocast(spec.precision, device):
             loss, count = _loss(model, [examples[index] for index in batch], device)
         total, tokens = total + float(loss), tokens + count

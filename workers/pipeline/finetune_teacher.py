@@ -4,15 +4,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from app.contracts.rows import Row
 from app.contracts.spec import TeacherSpec
+from workers.training.checkpointing import Checkpoints, MakeState
 from workers.training.devices import pick_device, seed_everything
-from workers.training.encoder import encode, load_tokenizer, new_teacher
+from workers.training.encoder import Teacher, encode, load_tokenizer, new_teacher
 from workers.training.finetuning import LabelledIds, finetune, start_from_probe
 from workers.training.recorder import Recorder
+from workers.training.resumable import put_weights, trained_weights
 from workers.training.split import Lineage, Split
+
+_STATE_FORMAT = "finetune_teacher/1"
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,8 @@ class TeacherInputs:
     split: Split
     model: Path
     spec: TeacherSpec
+    shrink: int = 1
+    """Batches are read in so many parts."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +52,14 @@ def finetune_teacher(inputs: TeacherInputs, out: Path, recorder: Recorder) -> Te
     pad_id = int(tokenizer.pad_token_id or 0)
     teacher = new_teacher(inputs.model, len(split.labels)).to(device)
     total = spec.epochs + (spec.refit_epochs if split.refit else 0)
+    checkpoints = Checkpoints(recorder, _STATE_FORMAT)
+    state = checkpoints.take() or {"finished": {}, "training": None}
+    finished, resume = state["finished"], state["training"]
     rows: dict[str, int] = {}
     losses: dict[str, float] = {}
     before = 0
     for lineage in split.lineages:
         seeds = _labelled(tokenizer, split.seed_rows(lineage), split, spec)
-        if not before and spec.head_init == "probe":
-            start_from_probe(teacher, seeds, pad_id, spec, device, recorder.check)
         epochs = spec.refit_epochs if before else spec.epochs
 
         def on_step(done: float, before: int = before) -> None:
@@ -61,11 +69,27 @@ def finetune_teacher(inputs: TeacherInputs, out: Path, recorder: Recorder) -> Te
             message = f"{lineage} teacher epoch {before + epoch}: loss {loss:.4f}"
             recorder.event("epoch", message, lineage=lineage.value, epoch=before + epoch, loss=loss)
 
-        losses[lineage] = finetune(teacher, seeds, pad_id, spec, epochs, device, on_step, on_epoch)
+        def offer(make: MakeState) -> None:
+            checkpoints.offer(lambda: {"finished": finished, "training": make()})
+
+        if lineage in finished:
+            put_weights(teacher, finished[lineage]["weights"])
+        else:
+            if not before and resume is None and spec.head_init == "probe":
+                start_from_probe(teacher, seeds, pad_id, spec, device, recorder.check, inputs.shrink)
+            loss = finetune(teacher, seeds, pad_id, spec, epochs, device, on_step, on_epoch, inputs.shrink, resume, offer)
+            resume = None
+            finished[lineage.value] = {"loss": loss, "weights": _on_cpu(teacher) if lineage != split.lineages[-1] else {}}
+        losses[lineage] = finished[lineage]["loss"]
         rows[lineage] = len(seeds.ids)
         before += epochs
         teacher.save(out / lineage, tokenizer)
     return TeacherMetrics(total, rows, losses, sum(parameter.numel() for parameter in teacher.parameters()))
+
+
+def _on_cpu(teacher: Teacher) -> dict[str, Tensor]:
+    """A copy, for the checkpoints of the lineage that goes on from here."""
+    return {name: tensor.to("cpu", copy=True) for name, tensor in trained_weights(teacher).items()}
 
 
 def _labelled(tokenizer: PreTrainedTokenizerBase, rows: list[Row], split: Split, spec: TeacherSpec) -> LabelledIds:

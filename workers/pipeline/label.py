@@ -1,17 +1,20 @@
 """Stage 4: the teacher's logits over seed rows and generated texts. Texts and logits together are the transfer set."""
 
+import itertools
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerBase
 
 from app.contracts.spec import LabelSpec, TeacherSpec
 from workers.training.devices import pick_device
-from workers.training.encoder import encode, load_teacher, predict_logits, vocabulary_words
+from workers.training.encoder import encode, load_teacher, load_tokenizer, predict_logits, vocabulary_words
 from workers.training.filters import Verdict
 from workers.training.recombination import recombine
 from workers.training.recorder import Recorder
@@ -19,16 +22,20 @@ from workers.training.split import Lineage, Split
 from workers.training.transfer import LOGITS_FILE, RECOMBINED_PARTS, TRANSFER_FILE, Part
 
 SYNTHETIC_FILE = "synthetic.jsonl"
+_ANSWERS = "answers"
 _LISTED = 10
 
 
 @dataclass(frozen=True)
 class LabelInputs:
+    """`shrink` divides the batch size, where memory is short."""
+
     split: Split
     teacher: Path
     texts: Path
     teacher_spec: TeacherSpec
     spec: LabelSpec
+    shrink: int = 1
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,11 @@ class LabelMetrics:
 
 
 @dataclass(frozen=True)
+class ShardMetrics:
+    texts: int
+
+
+@dataclass(frozen=True)
 class _Row:
     """`within`: so many generated texts hold this one, or all that it is made of."""
 
@@ -51,46 +63,103 @@ class _Row:
     within: int = 0
 
 
-def label(inputs: LabelInputs, out: Path, recorder: Recorder) -> LabelMetrics:
+@dataclass(frozen=True)
+class _Reading:
+    """What is to be read: by the measured teacher all `rows` but the holdout's, by the published one those at the places `again`."""
+
+    rows: list[_Row]
+    ids: list[list[int]]
+    measured: int
+    again: list[int]
+
+    @property
+    def total(self) -> int:
+        return self.measured + len(self.again)
+
+
+def shard_sizes(inputs: LabelInputs) -> list[int]:
+    """Texts that each shard reads. They follow from the spec and the texts, so the result does not depend on who reads what."""
+    reading = _reading(inputs)
+    tokens = sum(map(len, reading.ids[: reading.measured])) + sum(len(reading.ids[place]) for place in reading.again)
+    of = max(1, math.ceil(tokens / inputs.spec.shard_tokens))
+    return [end - start for start, end in itertools.pairwise(round(reading.total * part / of) for part in range(of + 1))]
+
+
+def label_shard(inputs: LabelInputs, number: int, out: Path, recorder: Recorder) -> ShardMetrics:
+    """Reads the shard `number`, counted from 1; writes its logits, one row a text, to `out`."""
+    sizes = shard_sizes(inputs)
+    start = sum(sizes[: number - 1])
+    answers = _read(inputs, _reading(inputs), range(start, start + sizes[number - 1]), recorder)
+    save_file({_ANSWERS: answers}, out / LOGITS_FILE)
+    return ShardMetrics(len(answers))
+
+
+def label(inputs: LabelInputs, shards: Sequence[Path], out: Path, recorder: Recorder) -> LabelMetrics:
     """Writes the transfer set, and `synthetic.jsonl` (every sample with its verdict and, if kept, the teacher's probabilities).
 
-    The published teacher, if the split has that lineage, reads the seed rows, the generated texts and the holdout, which it alone reads.
+    `shards`: folders of `label_shard`, all of them in their order; without any, everything is read here. The published teacher, if the
+    split has that lineage, reads the seed rows, the generated texts and the holdout, which it alone reads.
     """
-    split, device = inputs.split, pick_device()
-    samples = [json.loads(line) for line in inputs.texts.read_text(encoding="utf-8").split("\n") if line]
-    kept = [sample for sample in samples if sample["verdict"] == Verdict.KEPT]
-    teacher, tokenizer = load_teacher(inputs.teacher / Lineage.MEASURED)
-    rows = _rows(inputs, [sample["text"] for sample in kept], tokenizer)
-    held = [_Row(Part.HOLDOUT, row.text, row.label) for row in split.holdout] if split.refit else []
-    # The published teacher differs little from the measured one: reading most texts again would cost more than it tells.
-    again = [place for place, row in enumerate(rows + held) if row.part not in RECOMBINED_PARTS] if split.refit else []
-    total = len(rows) + len(again)
-
-    def answers_to(texts: list[str], before: int) -> torch.Tensor:
-        ids = encode(tokenizer, texts, inputs.teacher_spec.max_tokens)
-        pad_id, precision = int(tokenizer.pad_token_id or 0), inputs.teacher_spec.precision
-        size = inputs.spec.batch_size
-        return predict_logits(teacher.to(device), ids, pad_id, size, device, precision, lambda now: recorder.progress(before + now, total))
-
-    logits = {Lineage.MEASURED: answers_to([row.text for row in rows], 0)}
+    split, reading = inputs.split, _reading(inputs)
+    if shards:
+        answers = torch.cat([load_file(folder / LOGITS_FILE)[_ANSWERS] for folder in shards])
+        recorder.progress(reading.total, reading.total)
+    else:
+        answers = _read(inputs, reading, range(reading.total), recorder)
+    logits = {Lineage.MEASURED: answers[: reading.measured]}
     if split.refit:
-        teacher, tokenizer = load_teacher(inputs.teacher / Lineage.PUBLISHED)
-        published = torch.cat([logits[Lineage.MEASURED], torch.empty(len(held), len(split.labels))])
-        published[again] = answers_to([(rows + held)[place].text for place in again], len(rows))
+        # The published teacher differs little from the measured one: reading most texts again would cost more than it tells.
+        published = torch.cat([logits[Lineage.MEASURED], torch.empty(len(reading.rows) - reading.measured, len(split.labels))])
+        published[reading.again] = answers[reading.measured :]
         logits[Lineage.PUBLISHED] = published
     with (out / TRANSFER_FILE).open("w", encoding="utf-8") as file:
-        for row in rows + held:
+        for row in reading.rows:
             file.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")
     save_file({str(lineage): tensor.contiguous() for lineage, tensor in logits.items()}, out / LOGITS_FILE)
+    rows = reading.rows[: reading.measured]
     generated = logits[Lineage.MEASURED][[place for place, row in enumerate(rows) if row.part == Part.GENERATED]].softmax(-1)
+    samples = _samples(inputs)
     _write_synthetic(samples, generated, split.labels, out / SYNTHETIC_FILE)
+    kept = [sample for sample in samples if sample["verdict"] == Verdict.KEPT]
     asked = [sample["label"] for sample in kept]
     agreement = None
     if asked and asked[0] is not None:
-        answers = [split.labels[index] for index in generated.argmax(-1).tolist()]
-        agreement = sum(answer == wanted for answer, wanted in zip(answers, asked, strict=True)) / len(asked)
+        found = [split.labels[index] for index in generated.argmax(-1).tolist()]
+        agreement = sum(answer == wanted for answer, wanted in zip(found, asked, strict=True)) / len(asked)
     seeds = sum(row.part == Part.SEED for row in rows)
     return LabelMetrics(seeds, len(kept), len(rows) - seeds - len(kept), agreement)
+
+
+def _samples(inputs: LabelInputs) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in inputs.texts.read_text(encoding="utf-8").split("\n") if line]
+
+
+def _reading(inputs: LabelInputs) -> _Reading:
+    split, tokenizer = inputs.split, load_tokenizer(inputs.teacher / Lineage.MEASURED)
+    rows = _rows(inputs, [sample["text"] for sample in _samples(inputs) if sample["verdict"] == Verdict.KEPT], tokenizer)
+    held = [_Row(Part.HOLDOUT, row.text, row.label) for row in split.holdout] if split.refit else []
+    again = [place for place, row in enumerate(rows + held) if row.part not in RECOMBINED_PARTS] if split.refit else []
+    ids = encode(tokenizer, [row.text for row in rows + held], inputs.teacher_spec.max_tokens)
+    return _Reading(rows + held, ids, len(rows), again)
+
+
+def _read(inputs: LabelInputs, reading: _Reading, places: range, recorder: Recorder) -> torch.Tensor:
+    """(N, C) logits of those `places` among the measured teacher's texts, followed by the published one's."""
+    device, precision = pick_device(), inputs.teacher_spec.precision
+    size = max(1, inputs.spec.batch_size // inputs.shrink)
+    first = [place for place in places if place < reading.measured]
+    second = [reading.again[place - reading.measured] for place in places if place >= reading.measured]
+    answers = []
+    for lineage, texts, before in ((Lineage.MEASURED, first, 0), (Lineage.PUBLISHED, second, len(first))):
+        if texts:
+            teacher, tokenizer = load_teacher(inputs.teacher / lineage)
+            ids, pad_id = [reading.ids[place] for place in texts], int(tokenizer.pad_token_id or 0)
+
+            def on_batch(done: int, before: int = before) -> None:
+                recorder.progress(before + done, len(places))
+
+            answers.append(predict_logits(teacher.to(device), ids, pad_id, size, device, precision, on_batch))
+    return torch.cat(answers)
 
 
 def _rows(inputs: LabelInputs, generated: list[str], tokenizer: PreTrainedTokenizerBase) -> list[_Row]:

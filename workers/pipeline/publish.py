@@ -47,6 +47,8 @@ class PublishInputs:
     generated: dict[str, int]
     warnings: list[str]
     lineage: dict[str, Any]
+    shrink: int = 1
+    """Batches are read in so many parts."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def publish(inputs: PublishInputs, out: Path, recorder: Recorder) -> PublishMetr
         onnx.unlink()
         return candidate
 
-    teacher = scored(teacher_candidate(inputs.teacher / Lineage.MEASURED, inputs.teacher_spec, texts, recorder.check))
+    teacher = scored(teacher_candidate(inputs.teacher / Lineage.MEASURED, inputs.teacher_spec, texts, recorder.check, inputs.shrink))
     student, torch_logits, shape = student_candidate(inputs.students, "student", _RUNS["student"], texts, out / ONNX_FILE)
     scored(student)
     onnx_logits = student.logits

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from workers.training.batching import micro_batches
 from workers.training.encoder import Teacher
 
 _BATCH = 2048
@@ -15,7 +16,12 @@ _SCALED_BY = 32
 
 @torch.inference_mode()
 def piece_vectors(
-    teacher: Teacher, tokenizer: PreTrainedTokenizerBase, pieces: list[int], device: torch.device, check: Callable[[], None]
+    teacher: Teacher,
+    tokenizer: PreTrainedTokenizerBase,
+    pieces: list[int],
+    device: torch.device,
+    check: Callable[[], None],
+    shrink: int = 1,
 ) -> Tensor:
     """(V, K): two views of each piece side by side, each reduced by PCA, leading components first, about unit variance.
 
@@ -26,9 +32,9 @@ def piece_vectors(
     before, after = special[: len(special) // 2], special[len(special) // 2 :]
     teacher.to(device).eval()
     parts = []
-    for start in range(0, len(pieces), _BATCH):
+    for batch in micro_batches(pieces, _BATCH, shrink):
         check()
-        ids = torch.tensor([[*before, piece, *after] for piece in pieces[start : start + _BATCH]], device=device)
+        ids = torch.tensor([[*before, piece, *after] for piece in batch], device=device)
         parts.append(teacher.pooled(ids, torch.ones_like(ids)).float().cpu())
     table = teacher.word_embeddings().detach().float().cpu()[torch.tensor(pieces)]
     return torch.cat([_principal(torch.cat(parts)), _principal(table)], dim=1)

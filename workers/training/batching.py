@@ -2,9 +2,12 @@
 
 import random
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+Row = TypeVar("Row")
 
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int) -> Tensor:
@@ -34,3 +37,10 @@ def length_sorted_batches(lengths: Sequence[int], batch_size: int) -> Iterator[l
     order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
+
+
+def micro_batches(batch: list[Row], batch_size: int, shrink: int) -> Iterator[list[Row]]:
+    """A batch in parts that need a `shrink`th of the memory: at most `batch_size // shrink` rows each, and at least one."""
+    size = max(1, batch_size // shrink)
+    for start in range(0, len(batch), size):
+        yield batch[start : start + size]

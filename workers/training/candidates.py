@@ -41,7 +41,7 @@ class Candidate:
     latency_ms: float
 
 
-def teacher_candidate(folder: Path, spec: TeacherSpec, texts: list[str], check: Callable[[], None]) -> Candidate:
+def teacher_candidate(folder: Path, spec: TeacherSpec, texts: list[str], check: Callable[[], None], shrink: int = 1) -> Candidate:
     device = pick_device()
     teacher, tokenizer = load_teacher(folder)
     teacher.to(device)
@@ -53,7 +53,8 @@ def teacher_candidate(folder: Path, spec: TeacherSpec, texts: list[str], check: 
         with torch.inference_mode():
             teacher(ids, attention_mask(rows, ids)).argmax().item()
 
-    logits = predict_logits(teacher, encode(tokenizer, texts, spec.max_tokens), pad_id, 64, device, spec.precision, lambda _done: check())
+    ids = encode(tokenizer, texts, spec.max_tokens)
+    logits = predict_logits(teacher, ids, pad_id, max(1, 64 // shrink), device, spec.precision, lambda _done: check())
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     return Candidate("teacher", "The finetuned encoder.", logits, parameter_count(teacher), size, _latency(answer, texts))
 

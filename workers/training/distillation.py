@@ -13,9 +13,12 @@ from app.contracts.spec import DistilSpec
 from workers.students.base import Student, StudentArchitecture, widest
 from workers.students.embedding import FoldedEmbedding, PlainEmbedding
 from workers.students.vocabulary import Vocabulary
-from workers.training.batching import length_sorted_batches, pad, shuffled_batches
+from workers.training.batching import length_sorted_batches, micro_batches, pad
+from workers.training.checkpointing import Offer, no_checkpoints
 from workers.training.devices import seed_everything
-from workers.training.losses import DistilLoss, distil_loss
+from workers.training.losses import distil_loss
+from workers.training.recorder import State
+from workers.training.resumable import EpochOrder, Training
 from workers.training.schedule import warmup_cosine
 
 
@@ -73,39 +76,56 @@ def train_student(
     epochs: int,
     on_epoch: Callable[[EpochLosses], None],
     check: Callable[[], None],
+    shrink: int = 1,
+    resume: State | None = None,
+    offer: Offer = no_checkpoints,
 ) -> EpochLosses:
-    """Trains in place for `epochs` and returns the last one's losses; `check` is called before each step.
+    """Trains in place for `epochs` and returns the last one's losses; its state is offered after each step, and `check` called.
 
     An epoch is a pass over the texts, or as many passes as it takes for `min_steps` steps in `spec.epochs` epochs. There is no choice among
     the epochs: the learning rate ends at zero, no text is ever seen twice as it was (word dropout), and a validation part of some dozen
-    rows cannot tell one late epoch from another. Raises `FloatingPointError` if the loss is not finite.
+    rows cannot tell one late epoch from another. With `shrink`, gradients are accumulated over so many micro-batches a step. `resume`: an
+    offered state, to go on from; it is emptied. Raises `FloatingPointError` if the loss is not finite.
     """
-    device = next(student.parameters()).device
     batches = -(-len(train.ids) // spec.batch_size)
     passes = max(1, -(-spec.min_steps // (spec.epochs * batches)))
     optimizer = torch.optim.AdamW(student.parameters(), lr=spec.learning_rate, weight_decay=0.01, fused=True)
     schedule = warmup_cosine(optimizer, epochs * passes * batches, 0.05)
-    rng = random.Random(spec.seed)
+    order = EpochOrder([len(row) for row in train.ids], spec.batch_size, random.Random(spec.seed))
+    training = Training(student, optimizer, schedule, order)
     losses = EpochLosses(0, 0.0, 0.0)
-    for epoch in range(1, epochs + 1):
+    passed, totals, seen = 0, torch.zeros(2), 0
+    if resume is not None:
+        losses = EpochLosses(*resume["losses"])
+        passed, totals, seen = resume["passed"], resume["totals"], resume["seen"]
+        training.restore(resume["training"])
+
+    def state() -> State:
+        told = [losses.epoch, losses.kd_loss, losses.class_loss]
+        return {"losses": told, "passed": passed, "totals": totals, "seen": seen, "training": training.state()}
+
+    while losses.epoch < epochs:
         student.train()
-        totals, seen = torch.zeros(2), 0
-        for _ in range(passes):
-            for batch in shuffled_batches([len(row) for row in train.ids], spec.batch_size, rng):
-                check()
-                loss = _loss(student, train, batch, spec, device, rng)
+        while passed < passes:
+            for batch in order.rest():
                 optimizer.zero_grad()
-                loss.loss.backward()
+                totals += _accumulate(student, train, batch, spec, order.rng, shrink) * len(batch)
                 torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
                 optimizer.step()
                 schedule.step()
-                totals += torch.stack([loss.kd_loss.detach(), loss.class_loss.detach()]).cpu() * len(batch)
                 seen += len(batch)
+                offer(state)
+                check()
+            order.end()
+            passed += 1
+        epoch = losses.epoch + 1
         kd_loss, class_loss = (totals / seen).tolist()
         if not torch.isfinite(totals).all():
             raise FloatingPointError(f"The student's loss became {kd_loss} in epoch {epoch}; lower spec.distil.learning_rate.")
         losses = EpochLosses(epoch, kd_loss, class_loss)
+        passed, totals, seen = 0, torch.zeros(2), 0
         on_epoch(losses)
+        offer(state)
     return losses
 
 
@@ -129,10 +149,18 @@ def student_logits(student: Student, ids: list[list[int]], pad_id: int, batch_si
     return out
 
 
-def _loss(student: Student, train: Targets, batch: list[int], spec: DistilSpec, device: torch.device, rng: random.Random) -> DistilLoss:
-    rows = [_drop_words(train.ids[index], spec.word_dropout, rng) for index in batch]
-    logits = student(pad(rows, student.pad_id).to(device))
-    return distil_loss(logits, train.logits[batch].to(device), train.hard[batch].to(device), spec.temperature, spec.alpha)
+def _accumulate(student: Student, train: Targets, batch: list[int], spec: DistilSpec, rng: random.Random, shrink: int) -> Tensor:
+    """Adds the gradients of the batch's mean loss; returns (2,): its `kd_loss` and `class_loss`, on the CPU."""
+    device = next(student.parameters()).device
+    losses = torch.zeros(2)
+    for part in micro_batches(batch, spec.batch_size, shrink):
+        rows = [_drop_words(train.ids[index], spec.word_dropout, rng) for index in part]
+        logits = student(pad(rows, student.pad_id).to(device))
+        loss = distil_loss(logits, train.logits[part].to(device), train.hard[part].to(device), spec.temperature, spec.alpha)
+        share = len(part) / len(batch)
+        (loss.loss * share).backward()
+        losses += torch.stack([loss.kd_loss.detach(), loss.class_loss.detach()]).cpu() * share
+    return losses
 
 
 def _drop_words(row: list[int], share: float, rng: random.Random) -> list[int]:

@@ -10,11 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from app.contracts.spec import TeacherSpec
-from workers.training.batching import pad, shuffled_batches
+from workers.training.batching import micro_batches, pad
+from workers.training.checkpointing import Offer, no_checkpoints
 from workers.training.contrastive import supervised_contrastive_loss
 from workers.training.devices import autocast
 from workers.training.encoder import Teacher, attention_mask, pooled_features
 from workers.training.probe import linear_probe
+from workers.training.recorder import State
+from workers.training.resumable import EpochOrder, Training
 from workers.training.schedule import warmup_cosine
 
 
@@ -33,10 +36,16 @@ def class_weights(targets: Tensor, classes: int) -> Tensor:
 
 
 def start_from_probe(
-    teacher: Teacher, rows: LabelledIds, pad_id: int, spec: TeacherSpec, device: torch.device, check: Callable[[], None]
+    teacher: Teacher,
+    rows: LabelledIds,
+    pad_id: int,
+    spec: TeacherSpec,
+    device: torch.device,
+    check: Callable[[], None],
+    shrink: int = 1,
 ) -> None:
     """Sets the head to a linear probe of the encoder as it is; `check` is called after each batch that it reads."""
-    features = pooled_features(teacher, rows.ids, pad_id, 64, device, spec.precision, lambda _done: check())
+    features = pooled_features(teacher, rows.ids, pad_id, max(1, 64 // shrink), device, spec.precision, lambda _done: check())
     weight, bias = linear_probe(features, rows.targets, teacher.head.out_features)
     with torch.no_grad():
         teacher.head.weight.copy_(weight)
@@ -52,10 +61,15 @@ def finetune(
     device: torch.device,
     on_step: Callable[[float], None],
     on_epoch: Callable[[int, float], None],
+    shrink: int = 1,
+    resume: State | None = None,
+    offer: Offer = no_checkpoints,
 ) -> float:
     """Trains `teacher` in place with cross-entropy and, if `contrastive_weight` is set, a supervised contrastive loss over two views.
 
-    `on_step(epochs done so far)` after each step, `on_epoch(epoch, mean loss)` after each epoch. Returns the last epoch's mean loss; raises
+    `on_step(epochs done so far)` after each step, `on_epoch(epoch, mean loss)` after each epoch; its state is offered before each step is
+    told, and after each epoch. `resume`: such a state, to go on from; it is emptied. With `shrink`, gradients are accumulated over so many
+    micro-batches a step, and the contrastive loss compares within a micro-batch. Returns the last epoch's mean loss; raises
     `FloatingPointError` if one is not finite.
     """
     weights = class_weights(rows.targets, teacher.head.out_features).to(device)
@@ -69,34 +83,61 @@ def finetune(
     steps = epochs * -(-len(rows.ids) // spec.batch_size)
     optimizer = torch.optim.AdamW(groups, weight_decay=spec.weight_decay, fused=True)
     schedule = warmup_cosine(optimizer, steps, spec.warmup_ratio)
-    rng = random.Random(spec.seed)
-    views = 2 if spec.contrastive_weight else 1
-    done, mean = 0, math.nan
-    for epoch in range(1, epochs + 1):
+    order = EpochOrder([len(row) for row in rows.ids], spec.batch_size, random.Random(spec.seed))
+    training = Training(teacher, optimizer, schedule, order)
+    epoch, done, total, mean = 1, 0, 0.0, math.nan
+    if resume is not None:
+        epoch, done, total, mean = (resume[name] for name in ("epoch", "done", "total", "mean"))
+        training.restore(resume["training"])
+        on_step(done / steps * epochs)
+
+    def state() -> State:
+        return {"epoch": epoch, "done": done, "total": total, "mean": mean, "training": training.state()}
+
+    while epoch <= epochs:
         teacher.train()
-        total = 0.0
-        for batch in shuffled_batches([len(row) for row in rows.ids], spec.batch_size, rng):
-            texts = [rows.ids[index] for index in batch]
-            ids = pad(texts, pad_id)
-            mask = attention_mask(texts, ids)
-            targets = rows.targets[batch].repeat(views).to(device)
-            with autocast(spec.precision, device):
-                embeddings = teacher.pooled(ids.repeat(views, 1).to(device), mask.repeat(views, 1).to(device))
-                logits = teacher.head(teacher.dropout(embeddings))
-            loss = F.cross_entropy(logits.float(), targets, weight=weights)
-            if spec.contrastive_weight:
-                loss = loss + spec.contrastive_weight * supervised_contrastive_loss(embeddings, targets, spec.contrastive_temperature)
+        for batch in order.rest():
             optimizer.zero_grad()
-            loss.backward()
+            loss = _accumulate(teacher, rows, batch, pad_id, spec, weights, shrink)
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
             schedule.step()
-            total += loss.item() * len(batch)
+            total += loss * len(batch)
             done += 1
+            offer(state)
             on_step(done / steps * epochs)
+        order.end()
         mean = total / len(rows.ids)
         if not math.isfinite(mean):
             raise FloatingPointError(f"The teacher's loss became {mean} in epoch {epoch}; lower spec.teacher.learning_rate.")
         on_epoch(epoch, mean)
+        epoch, total = epoch + 1, 0.0
+        offer(state)
     teacher.eval()
+    return mean
+
+
+def _accumulate(
+    teacher: Teacher, rows: LabelledIds, batch: list[int], pad_id: int, spec: TeacherSpec, weights: Tensor, shrink: int
+) -> float:
+    """Adds the gradients of the batch's mean loss, which it returns. `weights` (C,) are on the teacher's device."""
+    device, views, mean = weights.device, 2 if spec.contrastive_weight else 1, 0.0
+    whole = weights[rows.targets[batch].to(device)].sum()
+    for part in micro_batches(batch, spec.batch_size, shrink):
+        texts = [rows.ids[index] for index in part]
+        ids = pad(texts, pad_id)
+        mask = attention_mask(texts, ids)
+        targets = rows.targets[part].to(device)
+        with autocast(spec.precision, device):
+            embeddings = teacher.pooled(ids.repeat(views, 1).to(device), mask.repeat(views, 1).to(device))
+            logits = teacher.head(teacher.dropout(embeddings))
+        repeated = targets.repeat(views)
+        loss = F.cross_entropy(logits.float(), repeated, weight=weights)
+        # Means over rows that weigh differently: a part counts by its rows' weights. The share of a whole batch is exactly 1.
+        loss = loss * (weights[targets].sum() / whole)
+        if spec.contrastive_weight:
+            contrastive = supervised_contrastive_loss(embeddings, repeated, spec.contrastive_temperature)
+            loss = loss + spec.contrastive_weight * contrastive * (len(part) / len(batch))
+        loss.backward()
+        mean += loss.item()
     return mean

@@ -40,6 +40,12 @@ class Quota:
         self._under_way[label] -= 1
         self.kept[label] += kept
 
+    def note_earlier(self, label: str, kept: bool) -> None:
+        """A text that was asked for and judged before this quota began."""
+        self._asked[label] += 1
+        self._under_way[label] += 1
+        self.note(label, kept)
+
     def _enough_under_way(self) -> bool:
         """Whether they fill the quota, by the share kept so far, but for two standard deviations of bad luck.
 

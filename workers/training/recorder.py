@@ -2,6 +2,12 @@
 
 from typing import Any, Protocol
 
+State = dict[str, Any]
+"""All that the rest of a stage depends on: tensors, numbers, strings, None, and lists and dicts of these.
+
+Nothing else, so that it is read by `torch.load(weights_only=True)`, which runs no pickled code.
+"""
+
 
 class StageStopped(Exception):
     """Raised by a recorder at a safe point to end the stage: its job was cancelled, or its worker is shutting down."""
@@ -17,6 +23,16 @@ class Recorder(Protocol):
     def check(self) -> None:
         """A safe point without news. May raise `StageStopped`."""
 
+    def load_checkpoint(self) -> State | None:
+        """The last state that an earlier attempt with the same inputs saved. The stage may change it and holds on to parts of it."""
+
+    def checkpoint_due(self) -> bool:
+        """Whether the stage should save its state now. Asked after every step, before the safe point: a worker that is told to stop loses
+        nothing by asking for one last checkpoint."""
+
+    def save_checkpoint(self, state: State) -> None:
+        """Writes `state` in place of the one before. Done with it on return: its tensors are the live ones, and go on changing."""
+
 
 class NullRecorder:
     def progress(self, done: float, total: float) -> None:
@@ -26,4 +42,13 @@ class NullRecorder:
         pass
 
     def check(self) -> None:
+        pass
+
+    def load_checkpoint(self) -> State | None:
+        return None
+
+    def checkpoint_due(self) -> bool:
+        return False
+
+    def save_checkpoint(self, state: State) -> None:
         pass

@@ -171,5 +171,5 @@ def test_openapi_describes_the_bodies_and_the_columns(api: TestClient) -> None:
     bodies = operation["requestBody"]["content"]
     assert set(bodies) == {"multipart/form-data", "application/json", "text/csv", "application/x-ndjson"}
     assert set(bodies["multipart/form-data"]["schema"]["properties"]) == {"file", "test_file", "text_column", "label_column"}
-    assert {parameter["name"] for parameter in operation["parameters"]} == {"text_column", "label_column"}
+    assert {parameter["name"] for parameter in operation["parameters"]} == {"text_column", "label_column", "idempotency-key"}
     assert {"201", "400", "413", "415", "422"} <= set(operation["responses"])

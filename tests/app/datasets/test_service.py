@@ -5,14 +5,13 @@ from threading import Barrier
 
 import pytest
 from sqlalchemy import Engine, func, select
-from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.orm import Session
 
 from app.config import Limits
 from app.contracts.rows import Row, parse_rows
 from app.database import make_engine
 from app.datasets.raw import RawRow
 from app.datasets.service import create_dataset, get_dataset, list_datasets
-from app.migrate import upgrade
 from app.storage import BlobStore
 from app.tables import Dataset
 from tests.app.datasets.samples import kind_of, make_rows, refusal, with_rows
@@ -81,26 +80,6 @@ def test_uploads_at_the_same_time_get_the_same_dataset(engine: Engine, storage: 
         ids = {future.result() for future in [pool.submit(upload) for _ in range(4)]}
     assert len(ids) == 1
     assert count(engine) == 1
-
-
-def test_a_race_lost_at_the_insert_reads_the_winners_row(postgres_url: str, storage: BlobStore) -> None:
-    """The winner commits between the look and the insert of the loser; on SQLite the write lock leaves no such moment."""
-    upgrade(postgres_url)
-    engine = make_engine(postgres_url)
-    winner: list[str] = []
-
-    class Racing(Session):
-        """Lets the winner in when the insert is about to be made."""
-
-        def begin_nested(self) -> SessionTransaction:
-            winner.append(store(engine, storage, make_rows()).id)
-            return super().begin_nested()
-
-    with Racing(engine) as session, session.begin():
-        dataset = create_dataset(session, make_rows(), [], limits=LIMITS, storage=storage)
-        assert [dataset.id] == winner
-    assert count(engine) == 1
-    engine.dispose()
 
 
 def test_bad_rows_leave_nothing_behind(engine: Engine, storage: BlobStore) -> None:

@@ -67,6 +67,19 @@ def test_versions_and_aliases(client: TestClient, publish: Publish) -> None:
     assert predict(client).json()["version"] == 1
 
 
+def test_a_deleted_version_is_served_no_more(client: TestClient, publish: Publish) -> None:
+    publish()
+    publish(model=onnx_model(VOTES[:, ::-1].copy()))
+    assert predict(client, student="triage:2").json()["predictions"][0]["label"] == "pin"
+    assert client.delete("/students/triage/versions/2").status_code == 204
+    assert "triage:1" in refused(predict(client, student="triage:2"), 404, "student-not-found")["remedy"]
+    assert predict(client).json()["predictions"][0]["label"] == "card"  # `latest` has moved
+    assert client.delete("/students/triage").status_code == 204
+    refused(predict(client), 404, "student-not-found")
+    publish()
+    assert predict(client).json()["version"] == 3
+
+
 def test_an_unknown_student(client: TestClient, publish: Publish) -> None:
     assert "POST /jobs" in refused(predict(client), 404, "student-not-found")["remedy"]
     publish()

@@ -29,7 +29,7 @@ def labelled_in_steps(
     """The 40 kept texts; the numbers in any order, one twice, and one that there are not enough texts for."""
     folder = new_folder("labelled")
     steps = spec.label.model_copy(update={"curve": (25, 10, 10, 1000)})
-    label(LabelInputs(split, teacher.folder, generated.folder / TEXTS_FILE, spec.teacher, steps), folder, MemoryRecorder())
+    label(LabelInputs(split, teacher.folder, generated.folder / TEXTS_FILE, spec.teacher, steps), [], folder, MemoryRecorder())
     return folder
 
 

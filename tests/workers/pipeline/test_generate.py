@@ -49,7 +49,7 @@ def test_kept_texts_are_new_distinct_and_balanced(generated: StageResult[Generat
 def run(split: Split, generator: Path, spec: JobSpec, out: Path, **changes: Any) -> GenerateMetrics:
     out.mkdir(exist_ok=True)
     inputs = GenerateInputs(split, generator, spec.generator, spec.generate.model_copy(update=changes))
-    return generate(inputs, out, MemoryRecorder())
+    return generate(inputs, [], out, MemoryRecorder())
 
 
 def test_a_seed_repeats_its_texts(split: Split, generator: StageResult[GeneratorMetrics], spec: JobSpec, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_without_conditioning_no_label_was_asked_for(split: Split, spec: JobSpec
     free = spec.generator.model_copy(update={"conditioning": "none"})
     finetune_generator(GeneratorInputs(split, generator_model, free), tmp_path / "generator", MemoryRecorder())
     few = GenerateSpec(texts=10, max_new_tokens=40, near_duplicate=0.9, max_attempts=10)
-    metrics = generate(GenerateInputs(split, tmp_path / "generator", free, few), tmp_path, MemoryRecorder())
+    metrics = generate(GenerateInputs(split, tmp_path / "generator", free, few), [], tmp_path, MemoryRecorder())
     assert metrics.verdicts["kept"] == 10
     assert {sample["label"] for sample in samples_in(tmp_path)} == {None}
 
@@ -124,5 +124,5 @@ def test_it_stops_while_it_samples(split: Split, generator: StageResult[Generato
     inputs = GenerateInputs(split, generator.folder, spec.generator, spec.generate)
     recorder = MemoryRecorder(stop=StageStopped(), stop_after=2)
     with pytest.raises(StageStopped):
-        generate(inputs, tmp_path, recorder)
+        generate(inputs, [], tmp_path, recorder)
     assert recorder.steps == []

@@ -99,7 +99,7 @@ def test_recombinations_stay_within_their_tokens(
 ) -> None:
     (tmp_path / TEXTS_FILE).write_text("", encoding="utf-8")
     own = spec.label.model_copy(update={"recombined": 5.0, "recombined_tokens": budget})
-    metrics = label(LabelInputs(split, teacher.folder, tmp_path / TEXTS_FILE, spec.teacher, own), tmp_path, MemoryRecorder())
+    metrics = label(LabelInputs(split, teacher.folder, tmp_path / TEXTS_FILE, spec.teacher, own), [], tmp_path, MemoryRecorder())
     found = read_transfer(tmp_path, split.labels, Lineage.MEASURED)[Part.RECOMBINED_SEED].texts
     tokens = sum(map(len, encode(load_tokenizer(teacher.folder / Lineage.MEASURED), found, 64))) if found else 0
     assert 0.6 * budget <= tokens <= 1.1 * budget
@@ -138,7 +138,7 @@ def test_texts_without_an_asked_label(
     texts = tmp_path / TEXTS_FILE
     texts.write_text("".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in samples), encoding="utf-8")
     own = spec.label.model_copy(update={"recombined": recombined})
-    metrics = label(LabelInputs(split, teacher.folder, texts, spec.teacher, own), tmp_path, MemoryRecorder())
+    metrics = label(LabelInputs(split, teacher.folder, texts, spec.teacher, own), [], tmp_path, MemoryRecorder())
     assert metrics.agreement is None
     assert metrics.generated_texts == len(samples)
     assert metrics.recombined_texts == round(recombined * metrics.seed_texts) + round(recombined * len(samples))

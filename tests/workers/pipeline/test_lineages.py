@@ -50,7 +50,7 @@ def quick(teacher_model: Path, generator_model: Path) -> JobSpec:
 def make(split: Split, spec: JobSpec, teacher_model: Path, texts: Path, new_folder: NewFolder) -> Made:
     teacher, transfer, students = (new_folder(name) for name in ("teacher", "transfer", "students"))
     taught = finetune_teacher(TeacherInputs(split, teacher_model, spec.teacher), teacher, MemoryRecorder())
-    label(LabelInputs(split, teacher, texts, spec.teacher, spec.label), transfer, MemoryRecorder())
+    label(LabelInputs(split, teacher, texts, spec.teacher, spec.label), [], transfer, MemoryRecorder())
     distilled = distil(DistilInputs(split, teacher, transfer, spec.distil), students, MemoryRecorder())
     return Made(split, teacher, transfer, students, taught, distilled)
 
