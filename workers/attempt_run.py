@@ -73,10 +73,11 @@ def _run_attempt(attempt: Attempt, isolated: bool) -> None:
         persist(lambda _session: recorder.write())
         persist(lambda session: _finish(session, attempt, outcome))
     except (StageCancelled, JobStopped):
-        logger.info("%s was cancelled", stage)
-        if recorder.checkpoints is not None:
+        held: list[bool] = []
+        persist(lambda session: held.append(cancel_running(session, attempt.run_id, attempt.attempt)))
+        logger.info("%s was cancelled", stage if held[-1] else f"outdated attempt at {stage}")
+        if held[-1] and recorder.checkpoints is not None:  # else they are the next attempt's to use
             recorder.checkpoints.remove()
-        persist(lambda session: cancel_running(session, attempt.run_id, attempt.attempt))
     except StageReleased:
         logger.info("%s is given back", stage)
         persist(lambda session: release_stage(session, attempt.run_id, attempt.attempt))

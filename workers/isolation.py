@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 from app.config import get_settings
@@ -37,11 +38,8 @@ def run_isolated(attempt: Attempt, stopping: threading.Event, grace_seconds: flo
 
     Once `stopping` is set, the process is asked to give its stage back, and killed after `grace_seconds`.
     """
-    # Forked from a server that has torch imported but no CUDA started: a stage starts at once, and CUDA never meets a fork.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([_PRELOADED])
     before = _oom_kills()
-    process = context.Process(target=_run, args=(attempt, dict(os.environ)), name=f"{attempt.stage}-{attempt.run_id}")
+    process = _context().Process(target=_run, args=(attempt, dict(os.environ)), name=f"{attempt.stage}-{attempt.run_id}")
     process.start()
     asked: float | None = None
     while not connection.wait([process.sentinel], _POLL_SECONDS):
@@ -55,6 +53,20 @@ def run_isolated(attempt: Attempt, stopping: threading.Event, grace_seconds: flo
     process.join()
     code = process.exitcode or 0
     return Death(code, max(-code, 0), _oom_kills() > before, asked is not None) if code else None
+
+
+def warm_up() -> None:
+    """Returns once processes start at once. For before a worker's first stage: there is no heartbeat while the server imports torch."""
+    process = _context().Process(target=os.getpid)
+    process.start()
+    process.join()
+
+
+def _context() -> ForkServerContext:
+    """Forks from a server that has torch imported but no CUDA started: a stage starts at once, and CUDA never meets a fork."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([_PRELOADED])
+    return context
 
 
 def _run(attempt: Attempt, environment: dict[str, str]) -> None:

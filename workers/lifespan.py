@@ -8,6 +8,7 @@ from celery.signals import celeryd_init, setup_logging, worker_init, worker_read
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.config import get_settings
+from workers.isolation import warm_up
 from workers.logs import configure_worker_logging
 from workers.runner import sweep_once
 from workers.scratch import remove_leftovers
@@ -20,8 +21,10 @@ setup_logging.connect(configure_worker_logging)  # Celery leaves the logs alone 
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]  # Celery has no types
-def _set_threads(**_: Any) -> None:
-    if not get_settings().worker.isolate:
+def _prepare(**_: Any) -> None:
+    if get_settings().worker.isolate:
+        warm_up()
+    else:
         from workers.attempt_run import set_threads  # torch, which an isolating worker does without
 
         set_threads()

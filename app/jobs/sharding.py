@@ -72,7 +72,9 @@ def rebuild(session: Session, run_id: int, attempt: int, lost: Collection[Stage]
         elif other.status == StageStatus.QUEUED and set(GRAPH[Stage(other.stage)].after) & set(lost):
             other.status = StageStatus.PENDING
     names = ", ".join(lost)
-    record_event(session, job.id, "stage_rebuilt", f"{names} made again: {run.stage} found it damaged or gone", stage=run.stage)
+    record_event(
+        session, job.id, "stage_rebuilt", f"{names} made again: {run.stage} found it damaged or gone", stage=run.stage, lost=list(lost)
+    )
     session.flush()
     done = {Stage(other.stage) for other in runs if not other.shard and other.status == StageStatus.SUCCEEDED}
     for other in runs:

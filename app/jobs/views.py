@@ -69,8 +69,9 @@ def _stage_out(run: StageRun, shards: list[StageRun], now: datetime) -> StageOut
 
 
 def _progress(run: StageRun, shards: list[StageRun]) -> tuple[float, float]:
-    if run.status != StageStatus.SHARDED:
+    if not shards or run.status not in {StageStatus.SHARDED, StageStatus.RUNNING}:
         return run.progress_done, run.progress_total
+    # Also while they are put together, which is quick: progress never goes back.
     done = sum(shard.progress_total if shard.status == StageStatus.SUCCEEDED else shard.progress_done for shard in shards)
     return done, sum(shard.progress_total for shard in shards)
 

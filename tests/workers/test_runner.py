@@ -245,7 +245,8 @@ def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.02)
 
 
-def test_a_cancelled_job_stops_while_it_runs(service_env: Settings, submit: Submit) -> None:
+def test_a_cancelled_job_stops_while_it_runs(service_env: Settings, submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_env.worker, "checkpoint_seconds", 0.0)
     job_id = submit(teacher=LONG)
     run_id = run_of(job_id, Stage.FINETUNE_TEACHER).id
     thread = in_thread(run_id)
@@ -264,6 +265,7 @@ def test_a_cancelled_job_stops_while_it_runs(service_env: Settings, submit: Subm
     assert events(job_id)[-1] == "job_cancelled"
     assert scratch(service_env) == []
     assert not get_storage().exists("artefacts")
+    assert list(get_storage().checkpoint_keys()) == []
 
 
 def test_a_worker_that_shuts_down_gives_its_stage_back(service_env: Settings, submit: Submit) -> None:
@@ -283,8 +285,11 @@ def test_a_worker_that_shuts_down_gives_its_stage_back(service_env: Settings, su
     assert run_of(job_id, Stage.FINETUNE_TEACHER).status == StageStatus.QUEUED
 
 
-def test_a_stage_taken_from_its_worker_is_not_finished_by_it(submit: Submit, service_env: Settings) -> None:
+def test_a_stage_taken_from_its_worker_is_not_finished_by_it(
+    submit: Submit, service_env: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The worker was thought dead, and another took its row; what the first made late changes nothing."""
+    monkeypatch.setattr(service_env.worker, "checkpoint_seconds", 0.0)
     job_id = submit(teacher=LONG)
     run_id = run_of(job_id, Stage.FINETUNE_TEACHER).id
     thread = in_thread(run_id)
@@ -297,6 +302,7 @@ def test_a_stage_taken_from_its_worker_is_not_finished_by_it(submit: Submit, ser
     run = run_of(job_id, Stage.FINETUNE_TEACHER)
     assert (run.status, run.attempt) == (StageStatus.RUNNING, 2)
     assert read(job_id).status == JobStatus.RUNNING
+    assert len(list(get_storage().checkpoint_keys())) == 1  # the next attempt goes on from it
 
 
 def test_the_sweeper_takes_a_stage_from_a_dead_worker(service_env: Settings, submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:

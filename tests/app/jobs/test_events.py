@@ -49,7 +49,7 @@ def test_pages(api: TestClient, job_id: str) -> None:
     first = api.get(f"/jobs/{job_id}/events", params={"limit": 2}).json()
     assert [event["type"] for event in first["items"]] == ["job_queued", "stage_started"]
     assert first["items"][1]["stage"] == "finetune_teacher"
-    assert first["items"][1]["data"] == {"attempt": 1, "worker": "worker-1"}
+    assert first["items"][1]["data"] == {"shard": 0, "attempt": 1, "worker": "worker-1"}
     second = api.get(f"/jobs/{job_id}/events", params={"limit": 2, "after": first["next_after"]}).json()
     assert [event["type"] for event in second["items"]] == ["job_failed"]
     assert (second["has_more"], second["next_after"]) == (False, None)
