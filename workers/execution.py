@@ -23,6 +23,7 @@ from workers.pipeline.generate import shard_sizes as generate_sizes
 from workers.pipeline.label import LabelInputs, label, label_shard
 from workers.pipeline.label import shard_sizes as label_sizes
 from workers.pipeline.publish import PublishInputs, publish
+from workers.room import check_room
 from workers.scratch import Scratch
 from workers.training.recorder import Recorder
 from workers.training.split import Split, split_rows
@@ -97,6 +98,7 @@ class StageExecution:
             if missing := {number: float(sizes[number - 1]) for number, folder in found.items() if folder is None}:
                 return Outcome(None, shards=missing, of=len(sizes))
             shards = [folder for folder in found.values() if folder is not None]
+        check_room(self.stage, self.spec, self.split, self.context.has_test, self.storage)
         scratch = self.scratch.out
         start = time.monotonic()
         try:

@@ -40,7 +40,8 @@ def test_overrides_are_laid_over_the_preset() -> None:
         (
             {"label": None},
             "spec.label",
-            "Give an object with some of the fields: shard_tokens, batch_size, recombined, recombined_tokens, exchanged_words, curve, seed.",
+            "Give an object with some of the fields: shard_tokens, batch_size, recombined, recombined_tokens, "
+            "exchanged_words, curve, seed.",
         ),
     ],
 )
