@@ -11,11 +11,16 @@ from tests.e2e.service import ok, succeeded
 
 def transfer_set(service: Cluster, job_id: str) -> dict[str, str]:
     """SHA-256 of each file that the job's `generate` and `label` have made; empty of a stage that is not done."""
+    return {**made_by(service, job_id, "generate"), **made_by(service, job_id, "label")}
+
+
+def made_by(service: Cluster, job_id: str, stage: str) -> dict[str, str]:
+    """SHA-256 of each file of the stage's artefact; empty if it is not done."""
     found: dict[str, str] = {}
     for run in service.stage_runs("succeeded"):
-        if run.job_id == job_id and run.stage in {"generate", "label"} and not run.shard:
+        if run.job_id == job_id and run.stage == stage and not run.shard:
             manifest = json.loads(service.store.read(f"artefacts/{run.artefact_key}/{MANIFEST}"))
-            found.update({f"{run.stage}/{name}": entry["sha256"] for name, entry in manifest["files"].items()})
+            found.update({f"{stage}/{name}": entry["sha256"] for name, entry in manifest["files"].items()})
     return found
 
 
