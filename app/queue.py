@@ -3,8 +3,10 @@
 import logging
 from functools import lru_cache
 
+import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 from sqlalchemy.orm import Session
 
 from app.config import get_settings
@@ -43,3 +45,12 @@ def send_pending(session: Session) -> None:
             producer().send_task(RUN_STAGE_TASK, args=[stage_run_id], queue=queue, retry=False)
         except OperationalError as error:
             logger.warning("message for stage run %s not sent, the sweeper will: %s", stage_run_id, error)
+
+
+def messages_waiting(queue: str) -> int:
+    """Messages that no worker has taken yet; 0 if Redis does not answer."""
+    try:
+        with redis.Redis.from_url(get_settings().redis_url, socket_connect_timeout=3, socket_timeout=10) as connection:
+            return int(connection.llen(queue))
+    except RedisError:
+        return 0

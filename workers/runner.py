@@ -12,8 +12,9 @@ from datetime import timedelta
 
 from app.config import get_settings
 from app.contracts.stages import Stage, StageStatus
-from app.database import transaction
-from app.jobs.lifecycle import claim, fail_stage, release_stage, sweep
+from app.database import read_session_factory, transaction
+from app.jobs.lifecycle import claim, fail_stage, release_stage
+from app.jobs.sweeping import complete_queues, sweep, waiting_by_queue
 from app.logs import context
 from workers.attempt import Attempt, persist
 from workers.isolation import Death, run_isolated
@@ -47,10 +48,13 @@ def run_stage_run(run_id: int) -> None:
 def sweep_once(*, at_start: bool = False) -> int:
     """Takes stages from workers that died, and sends messages again that were lost; `at_start` those of all stages that wait."""
     worker = get_settings().worker
+    with read_session_factory()() as session:
+        waiting = waiting_by_queue(session)
+    complete = complete_queues(waiting)  # asks Redis, so in no transaction
     with transaction() as session:
         lost_after = timedelta(seconds=worker.lost_after_seconds)
         resend_after = timedelta(0) if at_start else lost_after
-        return sweep(session, lost_after, resend_after, worker.max_attempts, timedelta(seconds=worker.retry_seconds))
+        return sweep(session, lost_after, resend_after, worker.max_attempts, timedelta(seconds=worker.retry_seconds), complete)
 
 
 def _claim(run_id: int) -> Attempt | None:

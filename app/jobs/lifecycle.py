@@ -9,10 +9,10 @@ An error is `{"type", "detail", "remedy"}`; the job's own error also names the `
 """
 
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, case, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -24,7 +24,6 @@ from app.tables import Alias, Event, Job, StageRun, Student, utcnow
 OPEN_JOB = (JobStatus.QUEUED, JobStatus.RUNNING)
 WAITING = (StageStatus.PENDING, StageStatus.QUEUED, StageStatus.SHARDED)
 LATEST = "latest"
-_LOST_REMEDY = "See the worker's log (out of memory is the usual cause; a smaller batch_size needs less), then resume the job."
 
 
 class JobStopped(Exception):
@@ -49,9 +48,12 @@ def record_event(session: Session, job_id: str, type: str, message: str, *, stag
 
 def claim(session: Session, stage_run_id: int, worker: str) -> StageRun | None:
     """Makes `worker` the owner of a queued stage run; None if it is not to be had (any more), or its job has ended."""
-    if (held := _lock(session, stage_run_id)) is None:
+    if (held := lock_run(session, stage_run_id)) is None:
         return None
-    job, _ = held
+    job, queued = held
+    if not _has_inputs(session, queued):
+        _withdraw(session, queued)
+        return None
     now = utcnow()
     changes = {
         "status": StageStatus.RUNNING,
@@ -196,31 +198,6 @@ def heartbeat(session: Session, run_id: int, attempt: int, done: float, total: f
     return session.scalar(statement, execution_options={"synchronize_session": False}) is not None
 
 
-def sweep(session: Session, lost_after: timedelta, resend_after: timedelta, max_attempts: int, delay: timedelta = timedelta(0)) -> int:
-    """Takes stages from workers that died, and sends the messages of stages that nobody acted on, or whose delay is over.
-
-    `delay`: before a stage is tried again. Returns the number of rows it mended.
-    """
-    now = utcnow()
-    dead = and_(StageRun.status == StageStatus.RUNNING, StageRun.heartbeat_at < now - lost_after)
-    overdue = or_(StageRun.not_before <= now, and_(StageRun.not_before.is_(None), StageRun.queued_at < now - resend_after))
-    idle = and_(StageRun.status == StageStatus.QUEUED, overdue)
-    mended = 0
-    # Sorted by job, so that two sweepers lock the jobs in one order.
-    for run_id in session.scalars(select(StageRun.id).where(or_(dead, idle)).order_by(StageRun.job_id, StageRun.id)).all():
-        if (held := _lock(session, run_id)) is None:
-            continue
-        run = held[1]
-        if run.status == StageStatus.RUNNING and run.heartbeat_at is not None and run.heartbeat_at < now - lost_after:
-            silence = f"gave no sign of life for {lost_after.total_seconds():.0f} s in attempt {run.attempt}"
-            error = {"type": "worker-lost", "detail": f"The worker {run.worker} {silence}.", "remedy": _LOST_REMEDY}
-            mended += fail_stage(session, run_id, run.attempt, error, retry=True, max_attempts=max_attempts, delay=delay)
-        elif run.status == StageStatus.QUEUED and _overdue(run, now, resend_after):
-            requeue(session, run)
-            mended += 1
-    return mended
-
-
 def publish_version(session: Session, job: Job, *, kind: str, artefact_key: str, manifest: dict[str, Any]) -> Student:
     """Registers the job's student as the next version of its name, and moves `latest` to it.
 
@@ -282,7 +259,8 @@ def resume_job(session: Session, job: Job) -> None:
     record_event(session, job.id, "job_resumed", "resumed after the last finished stage")
 
 
-def _lock(session: Session, run_id: int) -> tuple[Job, StageRun] | None:
+def lock_run(session: Session, run_id: int) -> tuple[Job, StageRun] | None:
+    """The stage run as committed last, and its job, whose row is locked until the transaction ends."""
     job_id = session.scalar(select(StageRun.job_id).where(StageRun.id == run_id))
     if job_id is None or (job := lock_job(session, job_id)) is None:
         return None
@@ -291,7 +269,7 @@ def _lock(session: Session, run_id: int) -> tuple[Job, StageRun] | None:
 
 def owned(session: Session, run_id: int, attempt: int) -> tuple[Job, StageRun] | None:
     """The job, locked, and the stage run, if that attempt still holds it."""
-    held = _lock(session, run_id)
+    held = lock_run(session, run_id)
     return held if held and held[1].status == StageStatus.RUNNING and held[1].attempt == attempt else None
 
 
@@ -310,10 +288,18 @@ def name_of(run: StageRun) -> str:
     return f"{run.stage} (shard {run.shard})" if run.shard else run.stage
 
 
-def _overdue(run: StageRun, now: datetime, resend_after: timedelta) -> bool:
-    if run.not_before is not None:
-        return run.not_before <= now
-    return run.queued_at is not None and run.queued_at < now - resend_after
+def _has_inputs(session: Session, run: StageRun) -> bool:
+    """False while an earlier stage, whose artefact was damaged, is made again."""
+    done = {Stage(other.stage) for other in stage_runs(session, run.job_id) if not other.shard and other.status == StageStatus.SUCCEEDED}
+    return set(GRAPH[Stage(run.stage)].after) <= done
+
+
+def _withdraw(session: Session, run: StageRun) -> None:
+    """Once its inputs are there again, the stage is queued with them, and queues those of its shards that are missing."""
+    if run.status == StageStatus.QUEUED and run.shard:
+        session.delete(run)
+    elif run.status == StageStatus.QUEUED:
+        run.status = StageStatus.PENDING
 
 
 def _shards_of(run: StageRun) -> tuple[ColumnElement[bool], ...]:

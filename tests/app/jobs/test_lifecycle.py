@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.contracts.stages import GRAPH, Stage
-from app.jobs import lifecycle
+from app.jobs import lifecycle, sweeping
 from app.tables import Alias, Event, Job, StageRun, utcnow
 
 Sessions = sessionmaker[Session]
@@ -252,7 +252,7 @@ def age(sessions: Sessions, run_id: int, seconds: float) -> None:
 
 def sweep(sessions: Sessions, max_attempts: int = 2) -> tuple[int, list[tuple[int, str]]]:
     with sessions.begin() as session:
-        mended = lifecycle.sweep(session, timedelta(seconds=60), timedelta(seconds=120), max_attempts)
+        mended = sweeping.sweep(session, timedelta(seconds=60), timedelta(seconds=120), max_attempts)
         return mended, list(session.info.get("pending_messages", []))
 
 

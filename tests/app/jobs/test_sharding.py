@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.contracts.stages import Stage, StageStatus
-from app.jobs import lifecycle
+from app.jobs import lifecycle, sweeping
 from app.jobs.service import cancel, get_job, resume
 from app.jobs.sharding import rebuild, shard_stage
 from app.jobs.views import job_out
@@ -193,6 +193,22 @@ def test_a_shard_that_finds_damage_sends_its_stage_back(sessions: Sessions, new_
     assert [(run.shard, run.status) for run in shards(sessions, job_id)] == [(1, "succeeded"), (2, "queued"), (3, "queued")]
 
 
+def test_a_shard_whose_inputs_are_made_again_is_not_to_be_had(sessions: Sessions, new_job: NewJob, run_id: RunId) -> None:
+    job_id, whole, runs = sharded(sessions, new_job, run_id)
+    generator = run_id(job_id, Stage.FINETUNE_GENERATOR)
+    assert claim(sessions, runs[0]) == 1
+    assert claim(sessions, runs[1]) == 1
+    with sessions.begin() as session:
+        assert rebuild(session, runs[1], 1, (Stage.FINETUNE_GENERATOR,), ERROR, max_attempts=3)
+    with sessions.begin() as session:
+        assert lifecycle.release_stage(session, runs[0], 1)  # its worker stops
+    assert claim(sessions, runs[0]) is None
+    assert claim(sessions, runs[2]) is None
+    assert shards(sessions, job_id) == []
+    assert finish(sessions, generator) == [(whole, "gpu")]
+    assert len(shard(sessions, whole, {1: 12, 2: 10, 3: 8})) == 3
+
+
 def test_a_retry_waits_and_the_sweeper_sends_it(sessions: Sessions, new_job: NewJob, run_id: RunId, read_job: ReadJob) -> None:
     job_id = new_job()
     teacher = run_id(job_id, Stage.FINETUNE_TEACHER)
@@ -223,5 +239,5 @@ def test_a_retry_waits_and_the_sweeper_sends_it(sessions: Sessions, new_job: New
 def sweep(sessions: Sessions) -> list[Any]:
     """The messages that a sweep sends, of stages that were queued long ago or whose delay is over."""
     with sessions.begin() as session:
-        lifecycle.sweep(session, timedelta(hours=1), timedelta(hours=1), 3, NOW)
+        sweeping.sweep(session, timedelta(hours=1), timedelta(hours=1), 3, NOW)
         return list(session.info.get("pending_messages", []))
