@@ -2,12 +2,16 @@
 
 import logging
 import threading
+import time
+from datetime import timedelta
 from typing import Any
 
 from celery.signals import celeryd_init, setup_logging, worker_init, worker_ready, worker_shutting_down
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.config import get_settings
+from app.storage import STORAGE_AWAY, get_storage
+from app.tables import utcnow
 from workers.isolation import warm_up
 from workers.logs import configure_worker_logging
 from workers.runner import sweep_once
@@ -15,6 +19,7 @@ from workers.scratch import remove_leftovers
 from workers.stopping import shutting_down
 
 logger = logging.getLogger(__name__)
+_CLEANING_SECONDS = 3600.0
 
 celeryd_init.connect(configure_worker_logging)  # before Celery's first warnings
 setup_logging.connect(configure_worker_logging)  # Celery leaves the logs alone then
@@ -41,6 +46,7 @@ def _stop_stage(**_: Any) -> None:
 
 
 def _sweep() -> None:
+    next_cleaning = time.monotonic() + _CLEANING_SECONDS
     # A Redis that was restarted together with its workers has lost the messages; one too many does no harm.
     at_start = True
     while True:
@@ -52,5 +58,21 @@ def _sweep() -> None:
             logger.warning("sweeper: database not reached: %s", error)
         if removed := remove_leftovers(get_settings().data_dir.resolve() / "work"):
             logger.warning("%s half-made outputs of killed processes removed", removed)
+        if time.monotonic() >= next_cleaning:
+            next_cleaning = time.monotonic() + _CLEANING_SECONDS
+            clean_cache()
         if shutting_down.wait(get_settings().worker.sweep_seconds):
             return
+
+
+def clean_cache() -> int:
+    """Removes this machine's copies of artefacts that were deleted from the store meanwhile; returns the bytes freed, 0 if it is away."""
+    before = utcnow() - timedelta(seconds=get_settings().gc_grace_seconds)
+    try:
+        freed = get_storage().clean_cache(before)
+    except (OSError, *STORAGE_AWAY) as error:  # the next cleaning tries again
+        logger.warning("cached artefacts not cleaned: %s", error)
+        return 0
+    if freed:
+        logger.info("%s bytes of cached artefacts removed, which the store holds no longer", freed)
+    return freed
