@@ -1,6 +1,7 @@
 """What went wrong, said so that a caller can act on it, and whether trying again may help."""
 
 import errno
+import re
 from dataclasses import dataclass
 
 import torch
@@ -36,9 +37,9 @@ def classify(error: BaseException) -> Failure:
         case FloatingPointError():
             return Failure("diverged", detail, "Submit again with the lower learning rate.")
         case torch.OutOfMemoryError() | MemoryError():
-            return Failure(
-                "out-of-memory", detail, "Lower the stage's batch_size or max_tokens, then submit again.", retry=True, shrink=True
-            )
+            return _out_of_memory(detail)
+        case _ if _system_error(error) == errno.ENOMEM:
+            return _out_of_memory(detail)
         case DamagedDataset():
             return Failure("damaged-dataset", detail, "Post the same rows to /datasets again, which mends them; then resume the job.")
         case Lost() | TornArtefact():
@@ -49,11 +50,25 @@ def classify(error: BaseException) -> Failure:
             )
         case OperationalError() | InterfaceError():
             return Failure("database-unavailable", "The database did not answer.", "Check the database, then resume the job.", retry=True)
-        case OSError() if error.errno == errno.ENOSPC:
+        case _ if _system_error(error) == errno.ENOSPC:
             return Failure("disk-full", detail, "Free some space, then resume the job.")
-        case OSError():
+        case _ if _system_error(error) is not None:
             return Failure("storage-unavailable", detail, "Check the store and its permissions, then resume the job.", retry=True)
         case ValueError():
             return Failure("invalid-spec", detail, "Mend the spec as the message says, then submit again.")
         case _:
             return Failure("internal-error", f"{type(error).__name__}: {detail}", "The worker's log has the trace; please report it.")
+
+
+def _out_of_memory(detail: str) -> Failure:
+    remedy = "Lower the stage's batch_size or max_tokens, then submit again."
+    return Failure("out-of-memory", detail, remedy, retry=True, shrink=True)
+
+
+def _system_error(error: BaseException) -> int | None:
+    """The operating system's error number, 0 if it is not told; None if something else failed."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    # Tokenizers and safetensors, which are written in Rust, raise it as an exception of their own.
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else None

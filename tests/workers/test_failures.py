@@ -1,10 +1,13 @@
 """What a caller is told of each failure, and what is tried again."""
 
 import errno
+from pathlib import Path
 
 import pytest
 import torch
 from sqlalchemy.exc import OperationalError
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
 
 from app.contracts.stages import Stage
 from app.storage import TornArtefact
@@ -25,6 +28,7 @@ FAILURES = [
     (OSError(errno.ENOSPC, "No space left on device"), "disk-full", False),
     (PermissionError(errno.EACCES, "Permission denied"), "storage-unavailable", True),
     (ConnectionResetError("reset"), "storage-unavailable", True),
+    (OSError(errno.ENOMEM, "Cannot allocate memory"), "out-of-memory", True),
     (ValueError("raise spec.distil.max_parameters"), "invalid-spec", False),
     (KeyError("label"), "internal-error", False),
     (RuntimeError("odd"), "internal-error", False),
@@ -40,6 +44,16 @@ def test_each_failure_has_a_type_a_detail_and_a_remedy(error: Exception, kind: s
     assert failure.as_error() == {"type": kind, "detail": failure.detail, "remedy": failure.remedy}
 
 
+def test_what_the_system_refused_to_a_library_in_rust_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Exception, match="os error") as away:
+        Tokenizer.from_file(str(tmp_path / "file" / "tokenizer.json"))
+    assert classify(away.value).type == "storage-unavailable"
+    with pytest.raises(Exception, match="os error") as full:
+        Tokenizer(BPE()).save("/dev/full")
+    assert classify(full.value).type == "disk-full"
+
+
 def test_a_databases_own_words_are_not_passed_on() -> None:
     assert "hunter2" not in classify(FAILURES[7][0]).detail
 
@@ -50,4 +64,4 @@ def test_an_error_without_words_is_named() -> None:
 
 
 def test_only_a_lack_of_memory_asks_for_smaller_batches() -> None:
-    assert [kind for error, kind, _ in FAILURES if classify(error).shrink] == ["out-of-memory"] * 2
+    assert [kind for error, kind, _ in FAILURES if classify(error).shrink] == ["out-of-memory"] * 3
