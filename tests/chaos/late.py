@@ -18,7 +18,7 @@ _SHARE = 0.9
 _LONG: dict[str, dict[str, dict[str, Any]]] = {
     "finetune_teacher": {"teacher": {"epochs": 150}},
     # A rate at which the perplexity falls to the end, so that no epoch is the last one early.
-    "finetune_generator": {"generator": {"epochs": 60, "learning_rate": 1e-3, "max_train_tokens": 10_000_000}},
+    "finetune_generator": {"generator": {"epochs": 60, "learning_rate": 5e-5, "max_train_tokens": 10_000_000}},
     "generate": {"generate": {"texts": 1500, "shard_tokens": 1_000_000, "near_duplicate": 1.0}},
     "distil": {"distil": {"epochs": 150, "max_steps": 100_000}},
 }
@@ -75,7 +75,7 @@ def kill_late(service: Cluster, job_id: str, stage: str) -> Json:
         row = span(service, job_id, stage)
         return row if row["total"] and row["done"] >= _SHARE * row["total"] and row["status"] == "running" else None
 
-    row: Json = wait_for(late, 300, f"nine tenths of {stage}", every=0.02)
+    row: Json = wait_for(late, 120, f"nine tenths of {stage}", every=0.02)
     worker = service.workers[0]
     assert worker.pid is not None
     worker.signal(signal.SIGKILL)
