@@ -56,6 +56,10 @@ def _embedded(name: str, model: EmbeddedModel, cache_dir: Path) -> ModelFolder:
     try:
         if weights.suffix == ".gguf":
             _convert_gguf(weights, temporary)
+        elif weights.suffix == ".onnx":
+            from workers.int8_onnx import convert_int8_bert
+
+            convert_int8_bert(weights, temporary)
         else:
             for pattern in _FILES:
                 for file in weights.parent.glob(pattern):

