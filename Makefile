@@ -11,7 +11,7 @@ PEERS_INSTALLED := $(PEERS)/.installed
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test chaos lint bench bench-quality bench-sampling clean
+.PHONY: help install demo up test chaos lint bench bench-quality bench-sampling bench-serving clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -50,6 +50,10 @@ bench-quality: install $(PEERS_INSTALLED) ## ours beside SetFit, Model2Vec, fast
 
 bench-sampling: install ## kept texts per second beside transformers' generate(), the same model in the same run
 	$(BIN)/python -m benchmarks.sampling $(BENCH)
+
+bench-serving: install $(PEERS_INSTALLED) ## students in process beside fastText and the teacher; with TEXTS=FILE.jsonl also over HTTP
+	$(BIN)/python -m benchmarks.serving.in_process $(BENCH)
+	$(if $(TEXTS),$(BIN)/python -m benchmarks.serving.http $(TEXTS))
 
 $(PEERS_INSTALLED): benchmarks/peers/requirements.txt
 	$(PYTHON) -m venv $(PEERS)

@@ -27,6 +27,16 @@ class Limits(BaseModel):
     page_size: int = 100
 
 
+class Serving(BaseModel):
+    """What one API process does for predictions at a time."""
+
+    max_requests: int = Field(256, ge=1, description="Predictions in work or waiting; one more is answered 429.")
+    max_texts: int = Field(5000, ge=1, description="Texts of them in all.")
+    max_body_bytes: int = Field(200_000_000, ge=1, description="Of requests that are being read, together.")
+    body_seconds: float = Field(10.0, gt=0, description="For a request's body to arrive.")
+    refresh_seconds: float = Field(0.5, gt=0, description="How often names are compared with the database, for changes by other processes.")
+
+
 class WorkerSettings(BaseModel):
     heartbeat_seconds: float = Field(1.0, description="Also how soon progress shows and a cancellation is noticed.")
     lost_after_seconds: float = 60.0
@@ -56,6 +66,7 @@ class Settings(BaseSettings):
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
     queues: dict[Stage, str] = Field({}, description="Queues of stages, where they are not those of the stage graph.")
     limits: Limits = Limits()
+    serving: Serving = Serving()
     worker: WorkerSettings = WorkerSettings()
 
     def resolved_database_url(self) -> str:

@@ -1,12 +1,17 @@
 """The HTTP API. `uvicorn app.main:app`"""
 
+import gc
 import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
 
+from app.bundles.routes import router as bundles
 from app.config import get_settings
 from app.datasets.routes import router as datasets
 from app.errors import CONTENT_TYPE, Problem, install_handlers
@@ -15,8 +20,11 @@ from app.jobs.routes import router as jobs
 from app.logs import configure_logging
 from app.maintenance.routes import router as maintenance
 from app.predictions.cache import StudentCache
+from app.predictions.predictor import Predictor, names_followed
 from app.predictions.routes import router as predictions
 from app.predictions.runtime import StudentRuntime, load_student
+from app.protocols.hugging_face import router as hugging_face
+from app.protocols.routes import router as inference_v2
 from app.shutdown import noticed_shutdown
 from app.storage import STORAGE_AWAY, get_storage
 from app.students.routes import router as students
@@ -36,11 +44,22 @@ def create_app() -> FastAPI:
         version=version("gendistil"),
         description=DESCRIPTION,
         responses=problems(_422="The request is not valid."),
-        lifespan=noticed_shutdown,
+        lifespan=_lifespan,
     )
     app.state.metrics = Metrics()
-    app.state.students = StudentCache(_load_student, get_settings().student_cache_bytes)
-    for router in (datasets, jobs, students, predictions, maintenance, system):
+    settings = get_settings()
+    app.state.students = StudentCache(_load_student, settings.student_cache_bytes)
+    app.state.predictor = Predictor(settings.serving, app.state.students, len(os.sched_getaffinity(0)))
+    app.state.metrics.registry.register(app.state.predictor.telemetry)
+    app.state.metrics.registry.register(app.state.predictor.shadows.counter)
+    # First and not included, because routes are tried in turn, an included router twice, and none is called as often.
+    app.router.routes.extend(predictions.routes)
+    followed = [Depends(names_followed, scope="function")]
+    for router in (datasets, jobs):
+        app.include_router(router)
+    for router in (students, bundles):
+        app.include_router(router, dependencies=followed)
+    for router in (inference_v2, hugging_face, maintenance, system):
         app.include_router(router)
     install_handlers(app)
     _install_fallbacks(app)
@@ -48,6 +67,18 @@ def create_app() -> FastAPI:
     app.add_middleware(AccessLogMiddleware)
     app.add_middleware(RequestIdMiddleware)
     return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    predictor: Predictor = app.state.predictor
+    predictor.resolver.start()
+    predictor.shadows.start()
+    async with noticed_shutdown(app):
+        try:
+            yield
+        finally:
+            predictor.close()
 
 
 def _load_student(key: str) -> StudentRuntime:
@@ -93,4 +124,7 @@ def __getattr__(name: str) -> FastAPI:
         raise AttributeError(name)
     configure_logging()
     made = globals()["app"] = create_app()
+    # What has been imported stays: without it, a full collection no longer holds up requests for a tenth of a second.
+    gc.collect()
+    gc.freeze()
     return made

@@ -72,6 +72,8 @@ class Job(Base):
     status: Mapped[str] = mapped_column(String(20))
     warnings: Mapped[list[str]]
     error: Mapped[dict[str, Any] | None]
+    promote: Mapped[str] = mapped_column(String(20), default="if_not_worse", server_default="if_not_worse")
+    promote_reason: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     finished_at: Mapped[datetime | None]
 
@@ -136,7 +138,10 @@ class Event(Base):
 
 
 class Student(Base):
-    """A published version. `artefact_key` names its folder in the blob store."""
+    """A published version. `artefact_key` names its folder in the blob store.
+
+    No job has made one that was imported. `promotion`: whether `latest` moved to it, and why.
+    """
 
     __tablename__ = "students"
     __table_args__ = (UniqueConstraint("name", "version"),)
@@ -144,17 +149,18 @@ class Student(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(100))
     version: Mapped[int]
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"), unique=True)
     kind: Mapped[str] = mapped_column(String(20))
     artefact_key: Mapped[str] = mapped_column(String(64))
     manifest: Mapped[dict[str, Any]]
+    promotion: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
-    job: Mapped[Job] = relationship(back_populates="student")
+    job: Mapped[Job | None] = relationship(back_populates="student")
 
 
 class Alias(Base):
-    """A movable name of one version; `latest` moves with every publication."""
+    """A movable name of one version; `latest` moves with every publication that is not worse."""
 
     __tablename__ = "aliases"
 
@@ -162,6 +168,42 @@ class Alias(Base):
     alias: Mapped[str] = mapped_column(String(100), primary_key=True)
     version: Mapped[int]
     updated_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class AliasMove(Base):
+    """One move of an alias, written with it. `to_version` is null where the alias was deleted."""
+
+    __tablename__ = "alias_moves"
+    __table_args__ = (Index(None, "name", "alias", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(100))
+    alias: Mapped[str] = mapped_column(String(100))
+    from_version: Mapped[int | None]
+    to_version: Mapped[int | None]
+    cause: Mapped[str] = mapped_column(String(20))
+    reason: Mapped[str | None] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class Shadow(Base):
+    """The version that is scored on a share of a name's live texts, beside the one that answers, and how it does.
+
+    `seconds` and `shadow_seconds`: what the answering version and this one took for the same `texts`.
+    """
+
+    __tablename__ = "shadows"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    version: Mapped[int]
+    share: Mapped[float]
+    texts: Mapped[int] = mapped_column(BigInteger, default=0)
+    agreed: Mapped[int] = mapped_column(BigInteger, default=0)
+    dropped: Mapped[int] = mapped_column(BigInteger, default=0)
+    failed: Mapped[int] = mapped_column(BigInteger, default=0)
+    seconds: Mapped[float] = mapped_column(default=0.0)
+    shadow_seconds: Mapped[float] = mapped_column(default=0.0)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
 class RetiredVersion(Base):

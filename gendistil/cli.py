@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -64,7 +64,7 @@ def distil(
         for warning in job.warnings:
             make_console(stderr=True).print(Text(f"Warning: {warning}", style="yellow"))
         if watch:
-            follow(client, job.id)
+            follow(client, job.id, job.warnings)
         else:
             print(job.id)
 
@@ -93,6 +93,57 @@ def predict(
     """Classify texts with a student."""
     with connected(url) as client:
         make_console().print(predictions_table(texts, client.predict(student, texts, top_k)))
+
+
+@app.command()
+def alias(
+    name: str,
+    alias: str,
+    version: Annotated[int, typer.Argument(min=1)],
+    reason: Annotated[str | None, typer.Option(help="For the alias's history.")] = None,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Point an alias of a student at a version: gendistil alias triage production 3."""
+    with connected(url) as client:
+        moved = client.point_alias(name, alias, version, reason)
+        print(f"{moved.name}@{moved.alias} is version {moved.version}")
+
+
+@app.command()
+def rollback(
+    student: Annotated[str, typer.Argument(help="name@alias, or name for its latest.")],
+    reason: Annotated[str | None, typer.Option(help="For the alias's history.")] = None,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Point an alias at the version that it meant before; again, at the one before that."""
+    name, _, alias = student.partition("@")
+    with connected(url) as client:
+        moved = client.roll_back(name, alias or "latest", reason)
+        print(f"{moved.name}@{moved.alias} is version {moved.version}")
+
+
+@app.command()
+def download(
+    student: Annotated[str, typer.Argument(help="name, name@alias or name:version")],
+    to: Annotated[Path, typer.Option(help="Folder, or file to write.")] = Path(),
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Save a student as a zip that runs without this service: see the README.md in it."""
+    with connected(url) as client:
+        print(client.download(student, to))
+
+
+@app.command("import")
+def import_student(
+    file: Annotated[Path, typer.Argument(help="What `gendistil download` saved.")],
+    name: Annotated[str | None, typer.Option(help="Of the student here; else the one it had.")] = None,
+    promote: Annotated[bool, typer.Option("--promote", help="Move `latest` to it.")] = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Publish a student that was saved as a zip."""
+    with connected(url) as client:
+        published = client.import_student(file, name=name, promote=promote)
+        print(f"{published.name}:{published.version}")
 
 
 @app.command()
@@ -186,15 +237,20 @@ def connected(url: str) -> Iterator[Client]:
         raise typer.Exit(130) from None
 
 
-def follow(client: Client, job_id: str) -> None:
+def follow(client: Client, job_id: str, told: Sequence[str] = ()) -> None:
+    """Shows the job until its end, then its report, and its warnings but for those that were `told` before."""
     console = make_console()
     try:
         with JobDisplay(console) as display:
-            client.wait(job_id, on_update=display.update)
+            job = client.wait(job_id, on_update=display.update)
     except KeyboardInterrupt:
         console.print(f"The job runs on; see it again with: gendistil watch {job_id}", markup=False, highlight=False)
         raise
-    console.print(report_table(client.report(job_id)))
+    report = client.report(job_id)
+    console.print(report_table(report))
+    for warning in job.warnings:
+        if warning not in told and warning not in report.warnings:
+            make_console(stderr=True).print(Text(f"Warning: {warning}", style="yellow"))
 
 
 def fail(error: GendistilError) -> None:

@@ -1,6 +1,7 @@
 """The typed client: `with Client() as client: job = client.create_job("triage", file=Path("rows.csv"))`."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,20 @@ import httpx
 from pydantic import ValidationError
 
 from gendistil.errors import GendistilError, JobFailed, WaitTimeout, from_response, from_transport
-from gendistil.models import Answer, Catalogue, Collection, Dataset, Job, JobEstimate, Predictions, Preset, Report, Student
+from gendistil.models import (
+    Alias,
+    Answer,
+    Catalogue,
+    Collection,
+    Dataset,
+    Job,
+    JobEstimate,
+    Predictions,
+    Preset,
+    PublishedVersion,
+    Report,
+    Student,
+)
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -69,15 +83,19 @@ class Client:
         preset: str | None = None,
         spec: Mapping[str, Any] | None = None,
         replace_dataset: bool = False,
+        promote: str | None = None,
+        promote_reason: str | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
         """Starts the distillation of a student called `name` from rows, a file or a dataset's id.
 
         `spec` overrides single fields of the preset, as in `{"distil": {"student": "bag"}}`. `replace_dataset` allows for a name whose
-        students come from other rows. Called again with the same `idempotency_key`, it returns the job that was started first.
+        students come from other rows. `promote` ("if_not_worse", "always" or "never"): whether the new version becomes `latest`.
+        Called again with the same `idempotency_key`, it returns the job that was started first.
         """
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key is not None else {}
-        fields = _given(preset=preset, spec=spec, replace_dataset=replace_dataset or None)
+        gate = {"promote": promote, "promote_reason": promote_reason}
+        fields = _given(preset=preset, spec=spec, replace_dataset=replace_dataset or None, **gate)
         return self._parse(Job, self._post_job(name, rows, file, dataset, test, test_file, fields, headers=headers), "/jobs")
 
     def estimate(
@@ -167,6 +185,43 @@ class Client:
 
     def student(self, name: str) -> Student:
         return self._call(Student, "GET", f"/students/{quote(name, safe='')}")
+
+    def point_alias(self, name: str, alias: str, version: int, reason: str | None = None) -> Alias:
+        """Makes `name@alias` mean a version; `latest` is what a plain name means."""
+        body = _given(version=version, reason=reason)
+        return self._call(Alias, "PUT", f"/students/{quote(name, safe='')}/aliases/{quote(alias, safe='')}", json=body)
+
+    def roll_back(self, name: str, alias: str = "latest", reason: str | None = None) -> Alias:
+        """Makes `name@alias` mean the version that it meant before; called again, the one before that."""
+        path = f"/students/{quote(name, safe='')}/aliases/{quote(alias, safe='')}/rollback"
+        return self._call(Alias, "POST", path, json=_given(reason=reason))
+
+    def download(self, student: str, to: Path = Path()) -> Path:
+        """Saves a student as a zip that runs without this service: in the folder `to`, or as the file `to`. Returns the file."""
+        try:
+            with self._http.stream("GET", f"/students/{quote(student, safe='')}/download") as response:
+                if response.is_error:
+                    response.read()
+                    raise from_response(response)
+                target = to / _filename(response) if to.is_dir() else to
+                part = target.with_name(f"{target.name}.part")
+                try:
+                    with part.open("wb") as file:
+                        file.writelines(response.iter_bytes())
+                    part.replace(target)
+                finally:
+                    part.unlink(missing_ok=True)
+        except httpx.TransportError as error:
+            raise from_transport(error, self.base_url) from error
+        except OSError as error:
+            raise GendistilError(f"{to} cannot be written: {error.strerror}.", remedy="Check the folder and its permissions.") from error
+        return target
+
+    def import_student(self, file: Path, *, name: str | None = None, promote: bool = False) -> PublishedVersion:
+        """Publishes what `download` saved, here or from another service. `promote` moves `latest` to it."""
+        content, headers = _read(file), {"Content-Type": "application/zip"}
+        params = _given(name=name, promote=promote)
+        return self._call(PublishedVersion, "POST", "/students/import", content=content, params=params, headers=headers)
 
     def presets(self) -> list[Preset]:
         return self._call(Catalogue, "GET", "/presets").presets
@@ -272,6 +327,12 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise GendistilError(f"{path} cannot be read: {error.strerror}.", remedy="Check the file's name and its permissions.") from error
+
+
+def _filename(response: httpx.Response) -> str:
+    """The service's name for it, if that is a plain one."""
+    found = re.search(r'filename="([a-z0-9][a-z0-9_.-]*\.zip)"', response.headers.get("content-disposition", ""))
+    return found[1] if found else "student.zip"
 
 
 def _failure(job: Job) -> JobFailed:

@@ -137,7 +137,7 @@ class PublishedVersion(Answer):
     metrics: dict[str, float] = {}
     parameters: int | None = None
     bytes: int | None = None
-    job_id: str = ""
+    job_id: str | None = None
 
 
 class Student(Answer):
@@ -146,6 +146,12 @@ class Student(Answer):
     name: str
     versions: list[PublishedVersion] = []
     aliases: dict[str, int] = {}
+
+
+class Alias(Answer):
+    name: str
+    alias: str
+    version: int
 
 
 class Preset(Answer):

@@ -6,16 +6,19 @@ import resource
 import sys
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 
 import torch
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.config import get_settings
+from app.contracts.comparison import Comparison
 from app.contracts.spec import JobSpec
 from app.contracts.stages import GRAPH, Stage
 from app.contracts.students import STUDENT_MANIFEST_FILE, StudentManifest
 from app.jobs.lifecycle import JobStopped, cancel_running, fail_stage, finish_stage, publish_version, release_stage
+from app.jobs.promotion import ChampionMoved
 from app.jobs.sharding import rebuild, shard_stage
 from app.logs import context
 from app.storage import get_storage
@@ -23,6 +26,7 @@ from app.tables import Job
 from workers.attempt import Attempt, persist
 from workers.execution import JobContext, Lost, Outcome, StageExecution
 from workers.failures import classify
+from workers.gate import compare_with_latest
 from workers.recorder import DatabaseRecorder, StageCancelled, StageReleased, StoredCheckpoints
 
 logger = logging.getLogger(__name__)
@@ -68,10 +72,12 @@ def _run_attempt(attempt: Attempt, isolated: bool) -> None:
         with recorder:
             recorder.checkpoints = StoredCheckpoints(get_storage(), execution.key, execution.scratch.path)
             outcome = execution.run(recorder)
+            # Here, where the heart still beats: it may take some seconds.
+            comparison = compare_with_latest(execution) if stage == Stage.PUBLISH else None
             if outcome.manifest is not None and not outcome.reused:
                 recorder.checkpoints.remove()
         persist(lambda _session: recorder.write())
-        persist(lambda session: _finish(session, attempt, outcome))
+        _record_outcome(attempt, execution, outcome, comparison)
     except (StageCancelled, JobStopped):
         held: list[bool] = []
         persist(lambda session: held.append(cancel_running(session, attempt.run_id, attempt.attempt)))
@@ -91,7 +97,16 @@ def _run_attempt(attempt: Attempt, isolated: bool) -> None:
         persist(lambda session: _fail(session, attempt, failed))
 
 
-def _finish(session: Session, attempt: Attempt, outcome: Outcome) -> None:
+def _record_outcome(attempt: Attempt, execution: StageExecution, outcome: Outcome, comparison: Comparison | None) -> None:
+    while True:
+        try:
+            persist(partial(_finish, attempt=attempt, outcome=outcome, comparison=comparison))
+            return
+        except ChampionMoved:  # another job of this name has published meanwhile
+            comparison = compare_with_latest(execution)
+
+
+def _finish(session: Session, attempt: Attempt, outcome: Outcome, comparison: Comparison | None) -> None:
     manifest = outcome.manifest
     if manifest is None:
         shard_stage(session, attempt.run_id, attempt.attempt, outcome.shards, outcome.of)
@@ -99,7 +114,8 @@ def _finish(session: Session, attempt: Attempt, outcome: Outcome) -> None:
     if attempt.stage == Stage.PUBLISH:
         student = StudentManifest.model_validate_json(get_storage().read_verified(manifest.key, STUDENT_MANIFEST_FILE))
         job = session.get_one(Job, attempt.job_id)
-        publish_version(session, job, kind=student.kind, artefact_key=manifest.key, manifest=student.model_dump(mode="json"))
+        content = student.model_dump(mode="json")
+        publish_version(session, job, kind=student.kind, artefact_key=manifest.key, manifest=content, comparison=comparison)
     finish_stage(
         session,
         attempt.run_id,

@@ -175,7 +175,10 @@ class StageExecution:
 
     def artefact(self, stage: Stage) -> Path:
         """The folder of an earlier stage's artefact. Raises `Lost` if it is not whole, or not there any more."""
-        key = self.context.done[stage]
+        return self.fetch(stage, self.context.done[stage])
+
+    def fetch(self, stage: Stage, key: str) -> Path:
+        """As `artefact`, of one of this job's whose key is not on its row yet."""
         try:
             return self.storage.fetch(key)
         except (FileNotFoundError, TornArtefact) as error:
@@ -229,6 +232,7 @@ def _publish(run: StageExecution, out: Path, recorder: Recorder) -> Any:
         holdout_source="test" if run.context.has_test else "split",
         teacher=run.artefact(Stage.FINETUNE_TEACHER),
         students=run.artefact(Stage.DISTIL),
+        transfer=run.artefact(Stage.LABEL),
         teacher_spec=run.spec.teacher,
         spec=run.spec.publish,
         generated=generated.metrics["verdicts"] if generated else {},

@@ -7,13 +7,14 @@ error, never ignored. The parts are split by stage, so that a stage's artefact k
 import math
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Precision = Literal["auto", "bf16", "fp32"]
 FinetuneMethod = Literal["lora", "full"]
 HeadInit = Literal["probe", "random"]
 Conditioning = Literal["label", "none"]
 StudentKind = Literal["cnn", "bilstm", "bag"]
+TablePrecision = Literal["fp32", "fp16", "int8"]
 _LEAST_TOKENS = 8
 
 
@@ -131,6 +132,11 @@ class DistilSpec(SpecPart):
 
     student: StudentKind = "cnn"
     max_parameters: int = Field(1_120_000, ge=100_000, le=1_120_000)
+    max_bytes: int | None = Field(
+        None,
+        ge=50_000,
+        description="Of the ONNX and the tokenizer file together: int8 first, then a narrower table, then fewer pieces; null: no limit.",
+    )
     temperature: float = Field(2.0, gt=0, le=50)
     alpha: float = Field(0.5, ge=0, le=1)
     seed_repeats: int = Field(4, ge=1, le=100, description="How often a pass over the transfer set holds each seed row.")
@@ -151,6 +157,12 @@ class PublishSpec(SpecPart):
 
     bootstrap_samples: int = Field(1000, ge=100, le=100_000)
     parity_tolerance: float = Field(1e-3, gt=0, le=0.1, description="Largest |logit difference| of ONNX and torch that may be published.")
+    precision: Literal["auto"] | TablePrecision = Field(
+        "auto", description="Of the table that ships. `auto`: fp16, or int8 where `distil.max_bytes` asks for it."
+    )
+    int8_agreement: float = Field(
+        0.99, gt=0, le=1, description="Least share of holdout and generated texts on which int8 must answer as torch does to be published."
+    )
     seed: int = Field(0, ge=0)
 
 
@@ -164,3 +176,9 @@ class JobSpec(SpecPart):
     label: LabelSpec = LabelSpec()
     distil: DistilSpec = DistilSpec()
     publish: PublishSpec = PublishSpec()
+
+    @model_validator(mode="after")
+    def _bytes_leave_the_type_open(self) -> "JobSpec":
+        if self.distil.max_bytes is not None and self.publish.precision in ("fp32", "fp16"):
+            raise ValueError("distil.max_bytes chooses the type of the table itself: leave publish.precision at auto, or set it to int8")
+        return self

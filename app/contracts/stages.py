@@ -55,7 +55,12 @@ GRAPH: dict[Stage, StageNode] = {
     Stage.LABEL: StageNode((Stage.FINETUNE_TEACHER, Stage.GENERATE), ("split", "teacher", "label"), "gpu", "texts", version=4),
     Stage.DISTIL: StageNode((Stage.FINETUNE_TEACHER, Stage.LABEL), ("split", "distil"), "gpu", "epochs", version=3),
     Stage.PUBLISH: StageNode(
-        (Stage.FINETUNE_TEACHER, Stage.LABEL, Stage.DISTIL), ("split", "teacher", "distil", "publish"), "cpu", "rows", reusable=False
+        (Stage.FINETUNE_TEACHER, Stage.LABEL, Stage.DISTIL),
+        ("split", "teacher", "distil", "publish"),
+        "cpu",
+        "rows",
+        version=2,
+        reusable=False,
     ),
 }
 

@@ -18,6 +18,28 @@ ONNX_INPUT = "input_ids"
 ONNX_OUTPUT = "logits"
 
 
+class SelectivePoint(BaseModel):
+    """Selective classification (Geifman and El-Yaniv 2017): of the texts with a score of at least `threshold`, `precision` are right."""
+
+    model_config = ConfigDict(frozen=True)
+
+    precision: float = Field(description="What the threshold aims at.")
+    threshold: float = Field(description="Least score that is answered; 0 answers everything.")
+    coverage: float = Field(description="Share of the holdout that such a threshold answers, each row by one fitted on other rows.")
+    holdout_precision: float | None = Field(description="Share of those answers that are right; null if there are none.")
+
+
+class PrecisionEntry(BaseModel):
+    """The measured student with a table of another type, beside torch in single precision."""
+
+    model_config = ConfigDict(frozen=True)
+
+    bytes: int = Field(description="ONNX and tokenizer file together.")
+    accuracy_difference: float = Field(description="Accuracy on the holdout less torch's.")
+    agreement: float = Field(description="Share of holdout and generated texts with the same label.")
+    max_abs_logit_difference: float
+
+
 class StudentManifest(BaseModel):
     """Ships beside the ONNX file. The one signature of all students: `input_ids` (B, T) int64, padded with `pad_id` -> `logits` (B, C)."""
 
@@ -31,4 +53,11 @@ class StudentManifest(BaseModel):
     bytes: int = Field(description="ONNX and tokenizer file together.")
     parity: dict[str, float] = Field(description="Torch against ONNX on the holdout: `max_abs_logit_difference`, `rows`.")
     metrics: dict[str, float]
+    precision: str = Field("fp16", description="Of the embedding table in the file that ships.")
+    precisions: dict[str, PrecisionEntry] = Field({}, description="What fp32, fp16 and int8 cost and keep.")
+    temperature: float = Field(1.0, gt=0, description="The logits are divided by it before the softmax (Guo et al. 2017).")
+    selective: list[SelectivePoint] = Field([], description="By rising precision; a precision that is out of reach is not listed.")
+    scope_quantiles: dict[str, float] = Field(
+        {}, description="Of `out_of_scope` on the holdout, by the share of its rows that lie below: `0.5`, `0.9`, `0.95`, `0.99`."
+    )
     lineage: dict[str, Any] = Field(description="Hashes of the dataset, spec and upstream artefacts; package versions; seeds.")

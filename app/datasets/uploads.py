@@ -61,7 +61,7 @@ async def read_body(request: Request, limits: Limits) -> bytes:
 async def read_json(request: Request, limits: Limits) -> Any:
     """The body as decoded JSON. Raises `ServiceError`: 413 too large, 400 not UTF-8 or not JSON (nesting too deep included)."""
     content = await read_body(request, limits)
-    return await run_in_threadpool(_decode_json, content)
+    return await run_in_threadpool(decode_json, content)
 
 
 async def _limited(request: Request, limits: Limits) -> AsyncIterator[bytes]:
@@ -157,7 +157,8 @@ def bad_field(name: str, detail: str, remedy: str) -> ServiceError:
     return ServiceError(422, "invalid-request", f"The field {quote(name)} {detail}.", remedy=remedy, errors=errors)
 
 
-def _decode_json(content: bytes) -> Any:
+def decode_json(content: bytes) -> Any:
+    """Raises `ServiceError` 400: not UTF-8, or not JSON (nesting too deep included)."""
     try:
         text = decode_utf8(content)
     except UnicodeDecodeError as error:
@@ -167,7 +168,7 @@ def _decode_json(content: bytes) -> Any:
 
 
 def _rows_of_json(content: bytes, limits: Limits) -> Upload:
-    body = _decode_json(content)
+    body = decode_json(content)
     body = {"rows": body} if isinstance(body, list) else body
     if not isinstance(body, dict):
         detail = f"The body must be an object with `rows`, not {kind(body)}."

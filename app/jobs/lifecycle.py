@@ -8,7 +8,6 @@ A worker's hold on a stage run is the pair of its id and `attempt`: a function t
 An error is `{"type", "detail", "remedy"}`; the job's own error also names the `stage`.
 """
 
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -16,14 +15,16 @@ from sqlalchemy import ColumnElement, case, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.contracts.comparison import Comparison, Promote
 from app.contracts.stages import GRAPH, JobStatus, Stage, StageStatus
+from app.jobs.aliases import LATEST
+from app.jobs.promotion import promote
 from app.jobs.versions import next_version
 from app.queue import enqueue
-from app.tables import Alias, Event, Job, StageRun, Student, utcnow
+from app.tables import Event, Job, StageRun, Student, utcnow
 
 OPEN_JOB = (JobStatus.QUEUED, JobStatus.RUNNING)
 WAITING = (StageStatus.PENDING, StageStatus.QUEUED, StageStatus.SHARDED)
-LATEST = "latest"
 
 
 class JobStopped(Exception):
@@ -198,11 +199,13 @@ def heartbeat(session: Session, run_id: int, attempt: int, done: float, total: f
     return session.scalar(statement, execution_options={"synchronize_session": False}) is not None
 
 
-def publish_version(session: Session, job: Job, *, kind: str, artefact_key: str, manifest: dict[str, Any]) -> Student:
-    """Registers the job's student as the next version of its name, and moves `latest` to it.
+def publish_version(
+    session: Session, job: Job, *, kind: str, artefact_key: str, manifest: dict[str, Any], comparison: Comparison | None = None
+) -> Student:
+    """Registers the job's student as the next version of its name, and moves `latest` to it as the job asks for.
 
     Call it before `finish_stage`, in one transaction. A job has one student: called again, it returns that one.
-    Raises `JobStopped` if the job is not running any more.
+    Raises `JobStopped` if the job is not running any more, `ChampionMoved` if `comparison` is outdated.
     """
     locked = lock_job(session, job.id)
     if locked is None or locked.status != JobStatus.RUNNING:
@@ -218,19 +221,30 @@ def publish_version(session: Session, job: Job, *, kind: str, artefact_key: str,
         except IntegrityError:  # another job of this name took the version
             continue
         break
-    set_alias(session, job.name, LATEST, version)
     record_event(session, job.id, "student_published", f"published {job.name}:{version}", name=job.name, version=version)
+    _promote(session, locked, student, comparison)
     return student
 
 
-def set_alias(session: Session, name: str, alias: str, version: int) -> Alias:
-    """Points `name@alias` to a version that exists."""
-    moved = update(Alias).where(Alias.name == name, Alias.alias == alias).values(version=version, updated_at=utcnow()).returning(Alias)
-    while (row := session.scalar(moved, execution_options={"populate_existing": True})) is None:
-        # Another transaction may create the alias between the two statements; then the UPDATE finds it.
-        with suppress(IntegrityError), session.begin_nested():
-            session.add(Alias(name=name, alias=alias, version=version))
-    return row
+def _promote(session: Session, job: Job, student: Student, comparison: Comparison | None) -> None:
+    promotion = promote(session, job.name, student.version, comparison, Promote(job.promote), job.promote_reason)
+    compared = comparison.model_dump(mode="json") if comparison else None
+    student.promotion = {"moved": promotion.moved, "reason": promotion.reason, "comparison": compared}
+    alias, new = f"{job.name}@{LATEST}", f"{job.name}:{student.version}"
+    old = "" if promotion.before is None else f" from {job.name}:{promotion.before}"
+    said = f"{alias} moved{old} to {new}" if promotion.moved else f"{alias} stays at {job.name}:{promotion.before}"
+    type = "latest_moved" if promotion.moved else "latest_kept"
+    data: dict[str, Any] = {
+        "name": job.name,
+        "version": student.version,
+        "before": promotion.before,
+        "reason": promotion.reason,
+        "comparison": compared,
+    }
+    record_event(session, job.id, type, f"{said}: {promotion.reason}", **data)
+    if not promotion.moved and job.promote == Promote.IF_NOT_WORSE:
+        remedy = f'PUT /students/{job.name}/aliases/{LATEST} {{"version": {student.version}}} serves it all the same'
+        job.warnings = [*job.warnings, f"{said}, as {new} is {promotion.reason}; {remedy}."]
 
 
 def cancel_job(session: Session, job: Job) -> None:

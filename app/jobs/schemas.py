@@ -5,9 +5,17 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
+from app.contracts.comparison import Promote
 from app.contracts.stages import JobStatus, StageStatus
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]{0,62}$"
+
+
+Reason = Annotated[
+    str,
+    # PostgreSQL stores no NUL.
+    Field(min_length=1, max_length=500, pattern=r"^[^\x00]*$", description="For the alias's history.", examples=["checked by hand"]),
+]
 
 
 class InlineDataset(BaseModel):
@@ -46,6 +54,8 @@ class JobOptions(BaseModel):
     preset: str | None = Field(None, description="See GET /presets. The service's default preset if absent.", examples=["fast"])
     spec: dict[str, Any] = Field({}, description="Overrides of any field of the preset's spec.", examples=[{"distil": {"student": "bag"}}])
     replace_dataset: bool = Field(False, description="Publish under a name whose students come from another dataset.")
+    promote: Promote = Field(Promote.IF_NOT_WORSE, description="Whether the new version becomes `latest`; the first of a name always does.")
+    promote_reason: Reason | None = Field(None, description="Why `promote` is not `if_not_worse`; for the alias's history.")
 
 
 class JobRequest(JobOptions):
@@ -102,6 +112,8 @@ class JobOut(BaseModel):
     dataset_id: str
     preset: str
     spec: dict[str, Any] = Field(description="The complete spec: the preset with the overrides laid over it.")
+    promote: Promote
+    promote_reason: str | None
     created_at: datetime
     finished_at: datetime | None
 

@@ -5,6 +5,7 @@ import secrets
 from sqlalchemy import Select, func, or_, select, tuple_
 from sqlalchemy.orm import Session, selectinload
 
+from app.contracts.comparison import Promote
 from app.contracts.spec import JobSpec
 from app.contracts.stages import GRAPH, JobStatus, Stage, StageStatus
 from app.errors import FieldError, ServiceError, not_found
@@ -16,7 +17,17 @@ from app.tables import Dataset, Job, StageRun, Student, utcnow
 _TAKEN_REMEDY = 'Choose another name, or send "replace_dataset": true to publish the new dataset\'s student under this one.'
 
 
-def create_job(session: Session, *, name: str, dataset: Dataset, preset: str, spec: JobSpec, replace_dataset: bool) -> Job:
+def create_job(
+    session: Session,
+    *,
+    name: str,
+    dataset: Dataset,
+    preset: str,
+    spec: JobSpec,
+    replace_dataset: bool,
+    promote: Promote = Promote.IF_NOT_WORSE,
+    promote_reason: str | None = None,
+) -> Job:
     """Inserts the job with all its stage runs, and notes the messages for those that wait for nothing.
 
     Raises `ServiceError` 409 if the name belongs to another dataset and `replace_dataset` is not set.
@@ -32,6 +43,8 @@ def create_job(session: Session, *, name: str, dataset: Dataset, preset: str, sp
         spec=spec.model_dump(mode="json"),
         status=JobStatus.QUEUED,
         warnings=list(dataset.warnings),
+        promote=promote,
+        promote_reason=promote_reason,
         created_at=now,
     )
     session.add(job)

@@ -43,6 +43,8 @@ def _refusal(type: str, errors: list[FieldError]) -> ServiceError:
 
 def _remedy(path: tuple[int | str, ...], kind: str) -> str:
     """What the field at `path` of a spec may hold, or the fields there are."""
+    if kind == "value_error":  # of two fields that exclude each other
+        return "Change one of the two fields."
     part: type[BaseModel] = JobSpec
     where = "spec"
     for name in path:

@@ -79,6 +79,8 @@ def submit(submission: Submission, key: str | None = None) -> tuple[dict[str, An
             preset=submission.preset,
             spec=submission.spec,
             replace_dataset=submission.options.replace_dataset,
+            promote=submission.options.promote,
+            promote_reason=submission.options.promote_reason,
         )
         answer = job_out(job, stage_history(session)).model_dump(mode="json")
         if ticket:

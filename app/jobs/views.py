@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
+from app.contracts.comparison import Promote
 from app.contracts.estimates import DataFigures, StageFigures, eta_seconds, prior_seconds
 from app.contracts.spec import JobSpec
 from app.contracts.stages import JobStatus, Stage, StageStatus
@@ -31,6 +32,8 @@ def job_out(job: Job, history: Mapping[Stage, float], now: datetime | None = Non
         dataset_id=job.dataset_id,
         preset=job.preset,
         spec=job.spec,
+        promote=Promote(job.promote),
+        promote_reason=job.promote_reason,
         created_at=job.created_at,
         finished_at=job.finished_at,
     )

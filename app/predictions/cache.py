@@ -4,8 +4,20 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 from app.predictions.runtime import StudentRuntime
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFigures:
+    """Counts since the start, and what is held now."""
+
+    hits: int
+    misses: int
+    evictions: int
+    students: int
+    bytes: int
 
 
 class StudentCache:
@@ -17,6 +29,18 @@ class StudentCache:
         self._lock = threading.Lock()
         self._hot: OrderedDict[str, StudentRuntime] = OrderedDict()
         self._loading: dict[str, Future[StudentRuntime]] = {}
+        self._bytes = self._hits = self._misses = self._evictions = 0
+
+    def peek(self, key: str) -> StudentRuntime | None:
+        """The student if it is hot, which makes it the most recently used. Never waits for a load."""
+        with self._lock:
+            student = self._hot.get(key)
+            if student is None:
+                self._misses += 1
+            else:
+                self._hits += 1
+                self._hot.move_to_end(key)
+            return student
 
     def get(self, key: str) -> StudentRuntime:
         """The student with this artefact key. Raises what loading raises; the next call tries again."""
@@ -37,6 +61,10 @@ class StudentCache:
         with self._lock:
             return list(self._hot)
 
+    def figures(self) -> CacheFigures:
+        with self._lock:
+            return CacheFigures(self._hits, self._misses, self._evictions, len(self._hot), self._bytes)
+
     def _fill(self, key: str, future: Future[StudentRuntime]) -> None:
         try:
             student = self._load(key)
@@ -48,7 +76,9 @@ class StudentCache:
         with self._lock:
             del self._loading[key]
             self._hot[key] = student
+            self._bytes += student.bytes
             # The newest stays even if it alone is over the limit: it is about to be used.
-            while len(self._hot) > 1 and sum(hot.bytes for hot in self._hot.values()) > self._limit:
-                self._hot.popitem(last=False)
+            while len(self._hot) > 1 and self._bytes > self._limit:
+                self._bytes -= self._hot.popitem(last=False)[1].bytes
+                self._evictions += 1
         future.set_result(student)

@@ -1,54 +1,65 @@
 """`/predict`: a published student's answers."""
 
-from fastapi import APIRouter, Request
-from fastapi.concurrency import run_in_threadpool
-from pydantic import ValidationError
+import time
+
+from fastapi import APIRouter, Request, Response
+from pydantic import TypeAdapter
 
 from app.config import get_settings
-from app.datasets.uploads import read_json
-from app.errors import FieldError, ServiceError
 from app.jobs.openapi import inlined, problems
-from app.predictions.cache import StudentCache
+from app.predictions.admission import Overloaded
+from app.predictions.body import read_request
+from app.predictions.direct import DirectRoute
+from app.predictions.predictor import Answer, Predictor
 from app.predictions.schemas import PredictRequest, PredictResponse
-from app.predictions.service import predict
+from app.predictions.service import checked_texts
 
-router = APIRouter(tags=["predictions"])
+router = APIRouter(tags=["predictions"], route_class=DirectRoute)
 
-_EXAMPLE = '{"student": "triage", "inputs": ["my card was stolen"], "top_k": 3}'
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": inlined(PredictRequest)}}}}
+_ANSWER = TypeAdapter(PredictResponse)
 
 
 @router.post(
     "/predict",
+    response_model=PredictResponse,
     openapi_extra=_BODY,
     responses=problems(
         _400="The body is not JSON.",
         _404="There is no such student, version or alias.",
+        _408="The body did not arrive in time.",
         _413="The body is larger than the limit.",
         _422="Inputs that are empty, too long or too many, or another field out of range.",
+        _429="More is being done than the limits allow; `Retry-After` says when to try again.",
         _503="This student's files are missing or damaged; others are served.",
     ),
 )
-async def post_predict(request: Request) -> PredictResponse:
+async def post_predict(request: Request) -> Response:
     """Classifies one text or several with a published student; the predictions are in the order of the inputs."""
-    limits = get_settings().limits
-    body = _validated(await read_json(request, limits))
-    students: StudentCache = request.app.state.students
-    return await run_in_threadpool(predict, body, limits, students)
-
-
-def _validated(value: object) -> PredictRequest:
+    began = time.perf_counter()
+    settings = get_settings()
+    predictor: Predictor = request.app.state.predictor
     try:
-        return PredictRequest.model_validate(value)
-    except ValidationError as error:
-        errors: dict[str, FieldError] = {}
-        for item in error.errors():
-            # The two types of `inputs` are tried in turn; a list's faults are told by their place in it.
-            path = [str(part) for part in item["loc"] if part not in ("str", "list[str]")]
-            errors.setdefault(".".join(path), FieldError(column=".".join(path) or None, detail=item["msg"], remedy=f"Send {_EXAMPLE}"))
-        found = list(errors.values())
-        if any((fault.column or "").startswith("inputs.") for fault in found):
-            found = [fault for fault in found if fault.column != "inputs"]
-        detail = "; ".join(f"{fault.column or 'body'}: {fault.detail}" for fault in found[:3])
-        remedy = found[0].remedy
-        raise ServiceError(422, "invalid-request", detail, remedy=remedy, errors=found[:50], errors_total=len(found)) from None
+        predictor.admission.check()
+        body = await read_request(request, settings, predictor.admission)
+        texts = checked_texts(body.inputs, settings.limits)
+        answer = await predictor.answer(body.student, texts, body.options)
+    except Overloaded:
+        await predictor.admission.hold_back()
+        raise
+    content = _content(answer)
+    return Response(content, media_type="application/json", headers={"Server-Timing": _timing(answer, time.perf_counter() - began)})
+
+
+def _content(answer: Answer) -> bytes:
+    served = answer.served
+    # Constructed, not validated: every part of it was made here.
+    response = PredictResponse.model_construct(
+        student=served.name, version=served.version, threshold=answer.threshold, predictions=answer.predictions
+    )
+    return _ANSWER.dump_json(response)
+
+
+def _timing(answer: Answer, total: float) -> str:
+    """https://www.w3.org/TR/server-timing: milliseconds."""
+    return f"tokenize;dur={answer.tokenize_seconds * 1e3:.3f}, infer;dur={answer.infer_seconds * 1e3:.3f}, total;dur={total * 1e3:.3f}"

@@ -1,18 +1,23 @@
 """A published student in memory: onnxruntime and a tokenizer, nothing else."""
 
 import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from app.contracts.students import ONNX_FILE, ONNX_INPUT, ONNX_OUTPUT, STUDENT_MANIFEST_FILE, TOKENIZER_FILE, StudentManifest
+from app.predictions.tokenization import PieceEncoder, PieceIds, piece_encoder
 from app.storage import BlobStore, TornArtefact, file_sha256
 
-BATCH_SIZE = 64
+BATCH_TOKENS = 2048
+"""Padding among them. More would leave the core's cache, fewer would wait for the next call of onnxruntime."""
 
 Logits = NDArray[np.float32]
 
@@ -26,33 +31,68 @@ class StudentRuntime:
     """Safe to share between threads. `bytes` is what it counts for in the cache: the size of its files."""
 
     manifest: StudentManifest
-    tokenizer: Tokenizer
+    encoder: PieceEncoder
     session: onnxruntime.InferenceSession
     bytes: int
 
     def probabilities(self, texts: list[str]) -> NDArray[np.float64]:
-        """softmax(logits), (N, C), in the order of the texts. Raises `BrokenStudent`."""
-        ids = [encoding.ids or [self.manifest.pad_id] for encoding in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
-        logits = np.empty((len(texts), len(self.manifest.labels)), np.float64)
-        # Sorted by length, so that a batch holds little padding.
-        order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
-        for start in range(0, len(order), BATCH_SIZE):
-            batch = order[start : start + BATCH_SIZE]
-            logits[batch] = self._logits([ids[index] for index in batch])
+        """softmax(logits / temperature), (N, C), in the order of the texts. Raises `BrokenStudent`."""
+        return self.infer(self.encode(texts))
+
+    def encode(self, texts: list[str]) -> PieceIds:
+        """Cut to the student's length; nothing is added."""
+        return self.encoder.encode(texts, self.manifest.max_tokens, self.manifest.pad_id)
+
+    def infer(self, pieces: PieceIds) -> NDArray[np.float64]:
+        """(N, C), as `probabilities`. Raises `BrokenStudent`."""
+        logits = np.empty((len(pieces.lengths), len(self.manifest.labels)), np.float64)
+        if len(logits) == 1:
+            logits[:] = self._logits(pieces.ids[None].astype(np.int64))
+        else:
+            batches = list(_batches(pieces, self.manifest.pad_id))
+            cores = len(os.sched_getaffinity(0))
+            run = map if len(batches) == 1 or cores == 1 else _threads(cores).map
+            for (rows, _), found in zip(batches, run(self._logits, [padded for _, padded in batches]), strict=True):
+                logits[rows] = found
         if not np.isfinite(logits).all():
             raise BrokenStudent("its logits are not finite")
+        logits /= self.manifest.temperature
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
-    def _logits(self, ids: list[list[int]]) -> Logits:
-        padded = np.full((len(ids), max(map(len, ids))), self.manifest.pad_id, np.int64)  # (B, T)
-        for row, pieces in zip(padded, ids, strict=True):
-            row[: len(pieces)] = pieces
+    def _logits(self, padded: NDArray[np.int64]) -> Logits:
         logits: Logits = self.session.run([ONNX_OUTPUT], {ONNX_INPUT: padded})[0]
-        expected = (len(ids), len(self.manifest.labels))
+        expected = (len(padded), len(self.manifest.labels))
         if logits.shape != expected:
             raise BrokenStudent(f"its logits have the shape {logits.shape}, not {expected}")
         return logits
+
+
+def _batches(pieces: PieceIds, pad_id: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Texts of about one length together: their places (B,), and their ids (B, T)."""
+    if len(pieces.lengths) == 1:  # as most requests are; the sorting below takes longer than a small student's network
+        yield np.zeros(1, np.int64), pieces.ids[None].astype(np.int64)
+        return
+    order = np.argsort(pieces.lengths, kind="stable")
+    lengths = pieces.lengths[order]
+    starts = (np.cumsum(pieces.lengths) - pieces.lengths)[order]
+    first = 0
+    while first < len(order):
+        # As many as fit if the others are as long as the first; as they are longer, as many as fit of the length that this finds.
+        last = min(first + max(1, BATCH_TOKENS // int(lengths[first])), len(order)) - 1
+        size = max(1, min(last + 1 - first, BATCH_TOKENS // int(lengths[last])))
+        batch = slice(first, first + size)
+        positions = np.arange(lengths[batch][-1])
+        places = starts[batch, None] + positions
+        inside = positions < lengths[batch, None]
+        yield order[batch], np.where(inside, pieces.ids.take(places, mode="clip"), pad_id).astype(np.int64, copy=False)
+        first += size
+
+
+@cache
+def _threads(cores: int) -> ThreadPoolExecutor:
+    """Of all students together, so that hundreds of them have no more threads than there are cores."""
+    return ThreadPoolExecutor(cores, "student")
 
 
 def load_student(storage: BlobStore, key: str) -> StudentRuntime:
@@ -69,18 +109,32 @@ def _load(storage: BlobStore, key: str) -> StudentRuntime:
     folder = storage.fetch(key)
     _check_hashes(storage, key, folder)
     manifest = StudentManifest.model_validate_json((folder / STUDENT_MANIFEST_FILE).read_bytes())
-    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length=manifest.max_tokens)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = len(os.sched_getaffinity(0))
-    # Threads that spin while they wait would take the cores from the other students.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(str(folder / ONNX_FILE), options, providers=["CPUExecutionProvider"])
+    encoder = piece_encoder(folder / TOKENIZER_FILE, file_sha256(folder / TOKENIZER_FILE))
     size = sum((folder / name).stat().st_size for name in (ONNX_FILE, TOKENIZER_FILE))
-    student = StudentRuntime(manifest, tokenizer, session, size)
+    student = StudentRuntime(manifest, encoder, open_session(folder / ONNX_FILE), size)
     student.probabilities(["a"])
     return student
+
+
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    """One thread a call: a student's operations are too small to be shared out, whole batches are."""
+    with _registering:
+        _share_memory()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+_registering = threading.Lock()
+
+
+@cache
+def _share_memory() -> None:
+    """One arena for the intermediate results of all students: each with its own would keep some megabytes for its largest batch."""
+    kind, place = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
+    everything_default = onnxruntime.OrtArenaCfg(0, -1, -1, -1)
+    onnxruntime.create_and_register_allocator(onnxruntime.OrtMemoryInfo("Cpu", kind, 0, place), everything_default)
 
 
 def _check_hashes(storage: BlobStore, key: str, folder: Path) -> None:

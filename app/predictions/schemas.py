@@ -1,6 +1,18 @@
 """POST /predict: what goes in and what comes out."""
 
+from dataclasses import dataclass
+
 from pydantic import BaseModel, ConfigDict, Field
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerOptions:
+    """What a caller wants of an answer, whichever protocol asks."""
+
+    top_k: int = 1
+    min_score: float | None = None
+    min_precision: float | None = None
+    out_of_scope: bool = False
 
 
 class PredictRequest(BaseModel):
@@ -9,19 +21,44 @@ class PredictRequest(BaseModel):
     student: str = Field(min_length=1, max_length=200, description="`name`, `name@alias` or `name:version`.", examples=["triage"])
     inputs: str | list[str] = Field(description="One text or several.", examples=[["my card was stolen"]])
     top_k: int = Field(1, ge=1, description="Labels in `scores`; more than there are gives all.", examples=[3])
+    min_score: float | None = Field(None, ge=0, le=1, allow_inf_nan=False, description="Abstain below this score.")
+    min_precision: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Abstain below the score from which on so many answers are right: a share of those in the student's `selective` list, "
+        "or the next higher one. Not together with `min_score`.",
+        examples=[0.95],
+    )
+
+    out_of_scope: bool = Field(False, description="Tell of each text how far it is from all that the student knows.")
+
+    @property
+    def options(self) -> AnswerOptions:
+        return AnswerOptions(self.top_k, self.min_score, self.min_precision, self.out_of_scope)
 
 
-class Score(BaseModel):
+@dataclass(slots=True)
+class Score:
     label: str
     score: float
 
 
-class Prediction(BaseModel):
-    """`label` and `score` are the best; `scores` holds the `top_k` best, best first. All labels' scores sum to one."""
+@dataclass(slots=True)
+class Prediction:
+    """`label` and `score` are the best; `scores` holds the `top_k` best, best first. All labels' scores sum to one.
+
+    `abstained`: the score is below the threshold that was asked for; the label is then not to be trusted.
+    `out_of_scope`: 0 for a text that one label alone fits, 1 where all fit alike; null unless it was asked for. The student's
+    `scope_quantiles` say what is usual.
+    """
 
     label: str
     score: float
     scores: list[Score]
+    abstained: bool = False
+    out_of_scope: float | None = None
 
 
 class PredictResponse(BaseModel):
@@ -29,4 +66,5 @@ class PredictResponse(BaseModel):
 
     student: str
     version: int
+    threshold: float | None = Field(None, description="Below this score it abstained; null if no threshold was asked for.")
     predictions: list[Prediction]

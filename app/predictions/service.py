@@ -3,14 +3,17 @@
 import logging
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.config import Limits
+from app.contracts.students import StudentManifest
 from app.database import read_session_factory
 from app.datasets.raw import SURROGATES, limit_text
 from app.errors import FieldError, ServiceError
 from app.predictions.cache import StudentCache
-from app.predictions.runtime import BrokenStudent
-from app.predictions.schemas import Prediction, PredictRequest, PredictResponse, Score
+from app.predictions.runtime import BrokenStudent, StudentRuntime
+from app.predictions.schemas import AnswerOptions, Prediction, PredictRequest, PredictResponse, Score
+from app.predictions.scope import out_of_scope
 from app.students.service import find_student
 
 logger = logging.getLogger(__name__)
@@ -52,17 +55,68 @@ def predict(request: PredictRequest, limits: Limits, cache: StudentCache) -> Pre
         row = find_student(session, request.student)
     try:
         student = cache.get(row.artefact_key)
-        probabilities = student.probabilities(texts)
+        predictions = answer(student, texts, request.options)
+        threshold = score_threshold(student.manifest, request.options)
     except BrokenStudent as error:
         logger.exception("student %s:%s (artefact %s) cannot be served", row.name, row.version, row.artefact_key)
         detail = f"The student {row.name}:{row.version} cannot be served: {error}"
         remedy = "Restore the blob store, use another version, or run its job's dataset again."
         raise ServiceError(503, "student-broken", detail, remedy=remedy) from error
-    labels = student.manifest.labels
-    best = np.argsort(-probabilities, axis=1, kind="stable")[:, : request.top_k]
-    scored = [[Score(label=labels[index], score=float(row[index])) for index in top] for row, top in zip(probabilities, best, strict=True)]
-    predictions = [Prediction(label=scores[0].label, score=scores[0].score, scores=scores) for scores in scored]
-    return PredictResponse(student=row.name, version=row.version, predictions=predictions)
+    return PredictResponse(student=row.name, version=row.version, threshold=threshold, predictions=predictions)
+
+
+def score_threshold(manifest: StudentManifest, options: AnswerOptions) -> float | None:
+    """The least score to answer with, or None if nothing of the kind is asked for.
+
+    Raises `ServiceError` 422 if both kinds are asked for, or if the student has no threshold for that precision.
+    """
+    if options.min_precision is None:
+        return options.min_score
+    if options.min_score is not None:
+        detail = "it is sent together with min_score"
+        raise _refusal("invalid-request", [FieldError(column="min_precision", detail=detail, remedy="Send one of the two.")])
+    for point in manifest.selective:
+        if point.precision >= options.min_precision:
+            return point.threshold
+    known = ", ".join(f"{point.precision:g}" for point in manifest.selective)
+    if known:
+        detail, remedy = f"this student has thresholds for the precisions {known}", "Send one of them or less, or min_score."
+    else:
+        detail, remedy = (
+            "this student has no thresholds for precisions",
+            "Send min_score, or run its job's dataset again for a new version.",
+        )
+    raise _refusal("no-threshold", [FieldError(column="min_precision", detail=detail, remedy=remedy)])
+
+
+def answer(student: StudentRuntime, texts: list[str], options: AnswerOptions) -> list[Prediction]:
+    """In the order of the texts. Raises `BrokenStudent`, and `ServiceError` as `score_threshold` does."""
+    threshold = score_threshold(student.manifest, options)
+    probabilities = student.probabilities(texts)
+    return ranked(probabilities, student.manifest.labels, options.top_k, threshold, scope_scores(student.manifest, probabilities, options))
+
+
+def scope_scores(manifest: StudentManifest, probabilities: NDArray[np.float64], options: AnswerOptions) -> list[float] | None:
+    """(N,), or None if they are not asked for."""
+    return out_of_scope(probabilities, manifest.temperature).tolist() if options.out_of_scope else None
+
+
+def ranked(
+    probabilities: NDArray[np.float64], labels: list[str], top_k: int, threshold: float | None, scope: list[float] | None = None
+) -> list[Prediction]:
+    """From (N, C) to N predictions; equal scores are in the order of the labels. `scope`: their `out_of_scope`."""
+    least = 0.0 if threshold is None else threshold
+    strange = [None] * len(probabilities) if scope is None else scope
+    if top_k == 1:  # what nearly everyone asks for; sorting takes longer than a small student's network
+        tops = zip(probabilities.argmax(axis=1).tolist(), probabilities.max(axis=1).tolist(), strange, strict=True)
+        return [Prediction(labels[place], score, [Score(labels[place], score)], score < least, far) for place, score, far in tops]
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
+    found = np.take_along_axis(probabilities, best, axis=1)
+    predictions = []
+    for places, values, far in zip(best.tolist(), found.tolist(), strange, strict=True):
+        scores = [Score(labels[place], value) for place, value in zip(places, values, strict=True)]
+        predictions.append(Prediction(labels[places[0]], values[0], scores, values[0] < least, far))
+    return predictions
 
 
 def _refusal(type: str, errors: list[FieldError]) -> ServiceError:

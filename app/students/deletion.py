@@ -5,19 +5,22 @@ Locks are taken in the order job, student, alias, as by a job that publishes.
 
 import re
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.contracts.stages import Stage
 from app.database import transaction
 from app.errors import ServiceError
-from app.jobs.lifecycle import LATEST, lock_job, set_alias
+from app.jobs.aliases import LATEST, Cause, drop_alias, set_alias
+from app.jobs.lifecycle import lock_job
 from app.jobs.schemas import NAME_PATTERN
 from app.jobs.versions import retire_version
 from app.references import drop_unused_artefacts
 from app.storage import BlobStore
 from app.students.service import unknown_name, unknown_part
-from app.tables import Alias, StageRun, Student
+from app.tables import Alias, Shadow, StageRun, Student
+
+_ALL = "all versions were deleted"
 
 
 def delete_version(name: str, version: int, storage: BlobStore) -> None:
@@ -43,9 +46,9 @@ def delete_version(name: str, version: int, storage: BlobStore) -> None:
         if pointing:
             highest = session.scalar(select(func.max(Student.version)).where(Student.name == name))
             if highest is None:
-                session.delete(pointing[0])
+                drop_alias(session, pointing[0], f"the last version, {version}, was deleted")
             else:
-                set_alias(session, name, LATEST, highest)
+                set_alias(session, name, LATEST, highest, Cause.DELETE, f"version {version} was deleted")
     drop_unused_artefacts(storage, keys)
 
 
@@ -60,9 +63,9 @@ def delete_student(name: str, storage: BlobStore) -> None:
         highest = session.scalar(select(func.max(Student.version)).where(Student.name == name))
         for alias in aliases:
             if highest is None:
-                session.delete(alias)
+                drop_alias(session, alias, _ALL)
             elif alias.alias == LATEST:  # a job has published a version meanwhile
-                alias.version = highest
+                set_alias(session, name, LATEST, highest, Cause.DELETE, _ALL)
     drop_unused_artefacts(storage, keys)
 
 
@@ -75,7 +78,7 @@ def delete_alias(session: Session, name: str, alias: str) -> None:
     row = next((row for row in _locked_aliases(session, name) if row.alias == alias), None) if known else None
     if row is None:
         raise unknown_part(session, name, f"has no alias {alias[:60]!r}") if known else unknown_name(session, name)
-    session.delete(row)
+    drop_alias(session, row)
 
 
 def _locked(session: Session, name: str, version: int | None = None) -> list[Student]:
@@ -84,7 +87,8 @@ def _locked(session: Session, name: str, version: int | None = None) -> list[Stu
         return []
     query = select(Student).where(Student.name == name, *([] if version is None else [Student.version == version]))
     for job_id in session.scalars(query.with_only_columns(Student.job_id).order_by(Student.job_id)).all():
-        lock_job(session, job_id)
+        if job_id is not None:
+            lock_job(session, job_id)
     return list(session.scalars(query.order_by(Student.version).with_for_update().execution_options(populate_existing=True)))
 
 
@@ -100,6 +104,7 @@ def _remove(session: Session, students: list[Student]) -> set[str]:
         retire_version(session, student.name, student.version)
         published = StageRun.job_id == student.job_id, StageRun.stage == Stage.PUBLISH
         session.execute(update(StageRun).where(*published).values(artefact_key=None))
+        session.execute(delete(Shadow).where(Shadow.name == student.name, Shadow.version == student.version))
         session.delete(student)
     session.flush()
     return keys

@@ -10,7 +10,9 @@ from app.paging import Page, PageLimit
 from app.storage import get_storage
 from app.students import service
 from app.students.deletion import delete_alias, delete_student, delete_version
-from app.students.schemas import AliasOut, AliasTarget, StudentOut
+from app.students.history import alias_history, roll_back
+from app.students.schemas import AliasMoveOut, AliasOut, AliasTarget, RollbackOptions, ShadowOut, ShadowTarget, StudentOut
+from app.students.shadow import delete_shadow, get_shadow, put_shadow
 
 router = APIRouter(prefix="/students", tags=["students"])
 
@@ -31,9 +33,33 @@ def get_student(name: str, session: ReadSessionDep) -> StudentOut:
 
 @router.put("/{name}/aliases/{alias}", responses=problems(_404="There is no such student or version.", _422="That cannot be an alias."))
 def put_alias(name: str, alias: str, target: AliasTarget, session: SessionDep) -> AliasOut:
-    """Points an alias at a version; `latest` may be moved back, and moves on with the next publication."""
-    row = service.point_alias(session, name, alias, target.version)
-    return AliasOut(name=row.name, alias=row.alias, version=row.version, updated_at=row.updated_at)
+    """Points an alias at a version; `latest` may be moved back, and moves on with the next publication that is not worse."""
+    return AliasOut.model_validate(service.point_alias(session, name, alias, target.version, target.reason), from_attributes=True)
+
+
+@router.post(
+    "/{name}/aliases/{alias}/rollback",
+    responses=problems(_404="There is no such student or alias.", _409="It meant no other version before that is still there."),
+)
+def rollback_alias(name: str, alias: str, session: SessionDep, options: RollbackOptions | None = None) -> AliasOut:
+    """Points an alias to the version that it meant before; called again, further back. Deleted versions are passed over."""
+    return AliasOut.model_validate(roll_back(session, name, alias, options.reason if options else None), from_attributes=True)
+
+
+@router.get(
+    "/{name}/aliases/{alias}/history",
+    responses=problems(_404="There is no such student, or it never had that alias.", _422="A value out of range."),
+)
+def get_alias_history(
+    name: str,
+    alias: str,
+    session: ReadSessionDep,
+    limit: PageLimit,
+    after: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="Id of the last move seen.")] = None,
+) -> Page[AliasMoveOut]:
+    """Where an alias has pointed, why and since when, the newest move first."""
+    items, has_more = alias_history(session, name, alias, limit=limit, after=after)
+    return Page[AliasMoveOut](items=items, has_more=has_more, next_after=items[-1].id if has_more else None)
 
 
 @router.delete(
@@ -41,6 +67,27 @@ def put_alias(name: str, alias: str, target: AliasTarget, session: SessionDep) -
 )
 def remove_alias(name: str, alias: str, session: SessionDep) -> None:
     delete_alias(session, name, alias)
+
+
+_NO_STUDENT_OR_VERSION = "There is no such student or version."
+_NO_SHADOW = "There is no such student, or no version is its shadow."
+
+
+@router.put("/{name}/shadow", responses=problems(_404=_NO_STUDENT_OR_VERSION, _422="A value out of range."))
+def set_shadow(name: str, target: ShadowTarget, session: SessionDep) -> ShadowOut:
+    """Scores a version on a share of the name's live texts, without any effect on the answers. Another version's figures begin anew."""
+    return put_shadow(session, name, target)
+
+
+@router.get("/{name}/shadow", responses=problems(_404=_NO_SHADOW))
+def read_shadow(name: str, session: ReadSessionDep) -> ShadowOut:
+    """How often the shadow has answered as the version that serves, and how long both took."""
+    return get_shadow(session, name)
+
+
+@router.delete("/{name}/shadow", status_code=204, responses=problems(_404=_NO_SHADOW))
+def remove_shadow(name: str, session: SessionDep) -> None:
+    delete_shadow(session, name)
 
 
 @router.delete(

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.errors import FieldError, ServiceError, not_found
-from app.jobs.lifecycle import LATEST, set_alias
+from app.jobs.aliases import LATEST, Cause, set_alias
 from app.jobs.schemas import NAME_PATTERN
 from app.students.schemas import ALIAS_PATTERN, StudentOut, StudentVersion
 from app.tables import Alias, Student
@@ -16,12 +16,18 @@ _REFERENCE = re.compile(r"(?P<name>[^@:]+)(@(?P<alias>[^@:]+)|:(?P<version>[0-9]
 _FORMS = 'Write "name", "name@alias" or "name:version".'
 
 
-def find_student(session: Session, reference: str) -> Student:
-    """The version that `name`, `name@alias` or `name:version` means now. Raises `ServiceError`: 422 malformed, 404 unknown."""
+def parse_reference(reference: str) -> re.Match[str]:
+    """`name`, and `alias` or `version` or neither. Raises `ServiceError` 422 if it is malformed."""
     match = _REFERENCE.fullmatch(reference)
     if match is None:
         errors = [FieldError(column="student", detail="this names no student", remedy=_FORMS)]
         raise ServiceError(422, "invalid-request", f"{reference[:100]!r} names no student.", remedy=_FORMS, errors=errors)
+    return match
+
+
+def find_student(session: Session, reference: str) -> Student:
+    """The version that `name`, `name@alias` or `name:version` means now. Raises `ServiceError`: 422 malformed, 404 unknown."""
+    match = parse_reference(reference)
     name, number = match["name"], match["version"]
     if not re.fullmatch(NAME_PATTERN, name):
         raise unknown_name(session, name)
@@ -60,7 +66,7 @@ def get_student(session: Session, name: str) -> StudentOut:
     return found[0]
 
 
-def point_alias(session: Session, name: str, alias: str, version: int) -> Alias:
+def point_alias(session: Session, name: str, alias: str, version: int, reason: str | None = None) -> Alias:
     """Raises `ServiceError`: 404 no such student or version, 422 an alias that cannot be one."""
     if not re.fullmatch(ALIAS_PATTERN, alias):
         remedy = "1 to 63 lower-case letters, digits, '.', '_' and '-', with a letter first."
@@ -71,7 +77,7 @@ def point_alias(session: Session, name: str, alias: str, version: int) -> Alias:
     query = select(Student.id).where(Student.name == name, Student.version == version)
     if session.scalar(query.with_for_update(read=True, key_share=True)) is None:
         raise unknown_part(session, name, f"has no version {version}")
-    return set_alias(session, name, alias, version)
+    return set_alias(session, name, alias, version, Cause.CALLER, reason)
 
 
 def _described(session: Session, names: list[str]) -> list[StudentOut]:
@@ -95,7 +101,11 @@ def _version(row: Student) -> StudentVersion:
         bytes=manifest["bytes"],
         max_tokens=manifest["max_tokens"],
         parity=manifest["parity"],
+        precision=manifest.get("precision", "fp16"),
+        selective=manifest.get("selective", []),
+        scope_quantiles=manifest.get("scope_quantiles", {}),
         job_id=row.job_id,
+        promotion=row.promotion,
         created_at=row.created_at,
     )
 

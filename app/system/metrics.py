@@ -23,10 +23,18 @@ class Metrics:
         labels = ("method", "route")
         self.requests = Counter("gendistil_http_requests", "Requests answered.", (*labels, "status"), registry=self.registry)
         self.seconds = Histogram("gendistil_http_request_seconds", "Until the answer's headers were sent.", labels, registry=self.registry)
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.history = History(self.registry)
         build = Info("gendistil_build", "Versions of gendistil and Python.", registry=self.registry)
         build.info({"version": version("gendistil"), "python": platform.python_version()})
         ProcessCollector(registry=self.registry)
+
+    def series(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+        """Those of one kind of answer, kept: to look them up takes longer than to count."""
+        key = method, route, status
+        if (found := self._series.get(key)) is None:
+            found = self._series[key] = self.requests.labels(*key), self.seconds.labels(method, route)
+        return found
 
     def render(self, session: Session, storage: BlobStore) -> bytes:
         """The exposition text, with fresh figures from the database; without them if it does not answer."""
@@ -58,9 +66,9 @@ class MetricsMiddleware:
         def record(status: int) -> None:
             nonlocal answered
             answered = True
-            method, route = route_of(scope)
-            self.metrics.requests.labels(method, route, status).inc()
-            self.metrics.seconds.labels(method, route).observe(time.perf_counter() - began)
+            requests, seconds = self.metrics.series(*route_of(scope), status)
+            requests.inc()
+            seconds.observe(time.perf_counter() - began)
 
         async def observed(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -79,6 +79,12 @@ class AccessLogMiddleware:
 
 def _log_access(scope: Scope, status: int | None, seconds: float) -> None:
     method, route = route_of(scope)
-    level = logging.WARNING if status is None or status >= 500 else logging.DEBUG if route in QUIET_ROUTES else logging.INFO
+    if status is None or status >= 500:
+        level = logging.WARNING
+    else:
+        # Who refuses for want of room says so once in a while; a line for each would take the time that is wanting.
+        level = logging.DEBUG if route in QUIET_ROUTES or status == 429 else logging.INFO
+    if not logger.isEnabledFor(level):
+        return
     with context(method=method, route=route, status=status, seconds=round(seconds, 6)):
         logger.log(level, "%s %s: %s", method, route, "not answered" if status is None else status)

@@ -18,7 +18,7 @@ def fasttext_supervised(request: PeerRequest, autotuned: bool) -> PeerAnswer:
     """Autotuning searches on a validation part; what it found then trains on all rows. One thread: a seed holds with one alone."""
     names = sorted(set(request.labels))
     index = {name: position for position, name in enumerate(names)}
-    lines = [f"__label__{index[label]} {_prepared(text)}\n" for text, label in zip(request.texts, request.labels, strict=True)]
+    lines = [f"__label__{index[label]} {prepared(text)}\n" for text, label in zip(request.texts, request.labels, strict=True)]
     # It reads its file in order, pass for pass: rows that lie label by label would ruin it.
     order = random.Random(request.seed).sample(range(len(lines)), len(lines))
     start = time.perf_counter()
@@ -29,7 +29,7 @@ def fasttext_supervised(request: PeerRequest, autotuned: bool) -> PeerAnswer:
     seconds = time.perf_counter() - start
 
     def predict(texts: list[str]) -> list[str]:
-        answers, _scores = model.predict([_prepared(text) for text in texts])
+        answers, _scores = model.predict([prepared(text) for text in texts])
         return [names[int(answer[0].removeprefix("__label__"))] if answer else names[0] for answer in answers]
 
     answers, rate = timed_answers(predict, request.test)
@@ -73,6 +73,6 @@ def _file(request: PeerRequest, name: str, lines: list[str]) -> str:
     return str(path)
 
 
-def _prepared(text: str) -> str:
+def prepared(text: str) -> str:
     """Lower case, punctuation apart, as in fastText's tutorial on classification; a line holds one text."""
     return " ".join(re.sub(r"([.!?,'/()])", r" \1 ", text).lower().split())

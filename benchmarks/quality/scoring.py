@@ -1,14 +1,13 @@
 """Answers and speed of a teacher and of a student, the student as it is served: ONNX, its tokenizer, nothing else."""
 
-import os
 from pathlib import Path
 
-import onnxruntime
 from tokenizers import Tokenizer
 
 from app.contracts.spec import TeacherSpec
 from app.contracts.students import TOKENIZER_FILE, StudentManifest
-from app.predictions.runtime import StudentRuntime
+from app.predictions.runtime import StudentRuntime, open_session
+from app.predictions.tokenization import PieceEncoder
 from benchmarks.peers.protocol import timed_answers
 from benchmarks.quality.outcome import Outcome
 from workers.students.base import parameter_count
@@ -49,12 +48,7 @@ def score_student(folder: Path, run: str, labels: list[str], texts: list[str], w
         lineage={},
     )
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length=shape.max_tokens)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = len(os.sched_getaffinity(0))
-    session = onnxruntime.InferenceSession(str(onnx), options, providers=["CPUExecutionProvider"])
-    runtime = StudentRuntime(manifest, tokenizer, session, candidate.bytes)
+    runtime = StudentRuntime(manifest, PieceEncoder(tokenizer), open_session(onnx), candidate.bytes)
     answers, rate = timed_answers(lambda batch: [labels[index] for index in runtime.probabilities(batch).argmax(-1).tolist()], texts)
     onnx.unlink()
     return Outcome(answers, candidate.parameters, candidate.bytes, None, rate)

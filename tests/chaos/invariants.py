@@ -58,6 +58,25 @@ def each_job_published_once(cluster: Cluster) -> list[str]:
     return wrong
 
 
+def latest_is_where_its_history_leads(cluster: Cluster) -> list[str]:
+    """Each publication decided once about `latest`, and knew where it was then."""
+    wrong = []
+    decided = Counter(row["job_id"] for row in cluster.rows("SELECT job_id FROM events WHERE type IN ('latest_moved', 'latest_kept')"))
+    published = cluster.rows("SELECT name, version, job_id FROM students")
+    wrong += [f"job {row['job_id']} has decided {decided[row['job_id']]} times" for row in published if decided[row["job_id"]] != 1]
+    aliases = {row["name"]: row["version"] for row in cluster.rows("SELECT name, version FROM aliases WHERE alias = 'latest'")}
+    wrong += [f"{name} has no latest" for name in {row["name"] for row in published} - set(aliases)]
+    history = cluster.rows("SELECT name, from_version, to_version FROM alias_moves WHERE alias = 'latest' ORDER BY id")
+    for name, version in aliases.items():
+        moves = [(row["from_version"], row["to_version"]) for row in history if row["name"] == name]
+        path = [None, *(to for _, to in moves)]
+        if [before for before, _ in moves] != path[:-1] or path[-1] != version:
+            wrong.append(f"{name}@latest is {version}, and its moves are {moves}")
+        if (name, version) not in {(row["name"], row["version"]) for row in published}:
+            wrong.append(f"{name}@latest is {version}, which there is not")
+    return wrong
+
+
 def students_answer(cluster: Cluster) -> list[str]:
     wrong = []
     for row in cluster.rows("SELECT name, version FROM students"):
@@ -119,6 +138,7 @@ def violations(cluster: Cluster, submitted: list[str], events: dict[str, list[Js
         *all_jobs_succeeded(cluster, submitted),
         *nothing_finished_ran_again(events),
         *each_job_published_once(cluster),
+        *latest_is_where_its_history_leads(cluster),
         *students_answer(cluster),
         *no_process_is_left(cluster),
         *no_orphans_after_gc(cluster),

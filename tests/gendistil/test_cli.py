@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gendistil import Client
+from tests.app.students.test_student_routes import publish
 from tests.servers import free_port
 
 ROWS = "".join(f"{label} number {number},{label}\n" for label in ("apple", "bread") for number in range(10))
@@ -70,6 +71,20 @@ def test_a_job_and_its_dataset_are_deleted(service_url: str, csv: Path) -> None:
         assert client.jobs() == []
     assert "nobody" in gendistil("delete", "student", "nobody:3", "--url", service_url).stderr
     assert "name:version" in gendistil("delete", "student", "nobody:three", "--url", service_url).stderr
+
+
+def test_an_alias_is_moved_and_rolled_back(service_url: str) -> None:
+    for number in (1, 2):
+        publish("triage", number)
+    for version in (1, 2):
+        moved = gendistil("alias", "triage", "production", str(version), "--reason", "checked", "--url", service_url)
+        assert (moved.returncode, moved.stdout) == (0, f"triage@production is version {version}\n"), moved.stderr
+    for student in ("triage@production", "triage"):
+        back = gendistil("rollback", student, "--url", service_url)
+        assert (back.returncode, back.stdout.partition(" is ")[2]) == (0, "version 1\n"), back.stderr
+    refused = gendistil("rollback", "triage", "--url", service_url)
+    assert refused.returncode == 1
+    assert "meant no other version" in refused.stderr
 
 
 def test_garbage_is_collected(service_url: str) -> None:

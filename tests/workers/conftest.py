@@ -156,6 +156,7 @@ def publish_inputs(
     spec: JobSpec,
     teacher: StageResult[TeacherMetrics],
     generated: StageResult[GenerateMetrics],
+    labelled: StageResult[LabelMetrics],
     distilled: StageResult[DistilMetrics],
 ) -> PublishInputs:
     return PublishInputs(
@@ -163,6 +164,7 @@ def publish_inputs(
         holdout_source="split",
         teacher=teacher.folder,
         students=distilled.folder,
+        transfer=labelled.folder,
         teacher_spec=spec.teacher,
         spec=spec.publish,
         generated=generated.metrics.verdicts,

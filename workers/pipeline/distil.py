@@ -11,7 +11,8 @@ from app.contracts.spec import DistilSpec
 from app.contracts.students import TOKENIZER_FILE
 from workers.students.base import Student, parameter_count
 from workers.students.registry import ARCHITECTURES
-from workers.students.vectors import piece_vectors
+from workers.students.sizing import plan_student
+from workers.students.vectors import piece_vectors, vector_width
 from workers.students.vocabulary import choose_vocabulary
 from workers.training.checkpointing import Checkpoints, MakeState, pack_files, unpack_files
 from workers.training.checkpoints import CURVE_FILE, CURVE_RUN, StudentShape, save_student
@@ -55,7 +56,7 @@ def distil(inputs: DistilInputs, out: Path, recorder: Recorder) -> DistilMetrics
     """Writes the tokenizer and, for each run, a student with its table multiplied out to `out`.
 
     All have the same architecture, starting vectors, schedule and number of epochs; they differ in texts and targets alone. Raises
-    `ValueError` if no student fits `max_parameters`, `FloatingPointError` if a loss is not finite.
+    `ValueError` if no student fits `max_parameters` and `max_bytes`, `FloatingPointError` if a loss is not finite.
     """
     spec, split = inputs.spec, inputs.split
     device = pick_device()
@@ -69,9 +70,13 @@ def distil(inputs: DistilInputs, out: Path, recorder: Recorder) -> DistilMetrics
     transfer = read_transfer(inputs.transfer, split.labels, Lineage.MEASURED)
     parts = {part: targets(texts) for part, texts in transfer.items()}
     texts = [row for part in parts.values() for row in part.ids]
-    vocabulary = choose_vocabulary(len(slow), pad_id, unknown_id, texts, spec.max_parameters)
+    plan = plan_student(
+        ARCHITECTURES[spec.student], len(slow), len(split.labels), vector_width(teacher), spec, len(tokenizer.to_str(pretty=False).encode())
+    )
+    vocabulary = choose_vocabulary(len(slow), pad_id, unknown_id, texts, spec.max_parameters, plan.room)
     base = piece_vectors(teacher, slow, vocabulary.pieces, device, recorder.check, inputs.shrink).to(device)
     del teacher
+    planned = spec.model_copy(update={"max_parameters": plan.max_parameters})
     # Only the seed rows have labels that are not the teacher's; among thousands of other texts they would hardly count.
     own = parts[Part.SEED].repeat(spec.seed_repeats) + parts[Part.RECOMBINED_SEED]
     trainings = {
@@ -111,11 +116,13 @@ def distil(inputs: DistilInputs, out: Path, recorder: Recorder) -> DistilMetrics
         kd_loss[run] = train_student(student, rows, run_spec, epochs[run], on_epoch, recorder.check, inputs.shrink, resume, offer).kd_loss
         resume = None
         plain = shipped(student, vocabulary)
-        save_student(plain, StudentShape(spec.student, plain.embedding.width, len(split.labels), spec.max_tokens, pad_id), out, run)
+        save_student(
+            plain, StudentShape(spec.student, plain.embedding.width, len(split.labels), spec.max_tokens, pad_id, plan.precision), out, run
+        )
         return plain
 
     for run, (rows, run_spec) in reversed(trainings.items()):
-        student = new_student(ARCHITECTURES[spec.student], vocabulary, base, len(split.labels), spec, device)
+        student = new_student(ARCHITECTURES[spec.student], vocabulary, base, len(split.labels), planned, device)
         if run not in kd_loss:  # an earlier attempt may have finished it
             plain = train(run, student, rows, run_spec)
         before += epochs[run]

@@ -12,7 +12,16 @@ from torch import Tensor
 from app.contracts.report import CurvePoint, Report, ReportEntry
 from app.contracts.spec import PublishSpec, TeacherSpec
 from app.contracts.students import ONNX_FILE, REPORT_FILE, STUDENT_MANIFEST_FILE, TOKENIZER_FILE, StudentManifest
-from workers.training.candidates import Candidate, student_candidate, teacher_candidate, tfidf_candidate
+from workers.training.candidates import (
+    Candidate,
+    both_logits,
+    run_logits,
+    student_candidate,
+    table_precision,
+    teacher_candidate,
+    tfidf_candidate,
+)
+from workers.training.champion import write_answers
 from workers.training.checkpoints import CURVE_FILE, CURVE_RUN
 from workers.training.metrics import (
     Indices,
@@ -23,15 +32,20 @@ from workers.training.metrics import (
     macro_f1_interval,
     per_class_f1,
 )
-from workers.training.onnx_export import prove_parity
+from workers.training.onnx_export import prove_agreement, prove_parity
 from workers.training.recorder import Recorder
+from workers.training.score_report import published_temperature, scope_quantiles, score_report
+from workers.training.size_report import precision_entries
 from workers.training.split import Lineage, Split
+from workers.training.transfer import Part, read_transfer
 
 _RUNS = {
     "student": "Distilled on seed rows, generated texts and recombinations of both.",
     "no_generation": "The same student, distilled on the seed rows and their recombinations, without generated texts.",
     "seed_only": "The same student, trained on the seed rows' labels without a teacher.",
 }
+
+_UNLABELLED = 2000
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,7 @@ class PublishInputs:
     holdout_source: str
     teacher: Path
     students: Path
+    transfer: Path
     teacher_spec: TeacherSpec
     spec: PublishSpec
     generated: dict[str, int]
@@ -61,14 +76,17 @@ class PublishMetrics:
     parameters: int
     bytes: int
     max_abs_logit_difference: float
+    ece: float
 
 
 def publish(inputs: PublishInputs, out: Path, recorder: Recorder) -> PublishMetrics:
     """Writes the ONNX file, the tokenizer, `student.json` and `report.json` to `out`.
 
-    Raises `ParityError` if ONNX and torch disagree on the holdout: such a student is not published.
+    The measured student gives the temperature and the thresholds, on the holdout. Raises `ParityError` if ONNX and torch disagree there, or
+    in int8 on too many texts: such a student is not published.
     """
-    split = inputs.split
+    split, shipped = inputs.split, "student" if not inputs.split.refit else Lineage.PUBLISHED.value
+    precision = table_precision(inputs.students, inputs.spec.precision)
     texts = [row.text for row in split.holdout]
     shutil.copy(inputs.students / TOKENIZER_FILE, out / TOKENIZER_FILE)
     candidates: list[Candidate] = []
@@ -88,22 +106,28 @@ def publish(inputs: PublishInputs, out: Path, recorder: Recorder) -> PublishMetr
 
     def unshipped(run: str, description: str) -> Candidate:
         onnx = out / f"{run}.onnx"
-        candidate, _, _ = student_candidate(inputs.students, run, description, texts, onnx)
+        candidate, _, _ = student_candidate(inputs.students, run, description, texts, onnx, precision)
         onnx.unlink()
         return candidate
 
     teacher = scored(teacher_candidate(inputs.teacher / Lineage.MEASURED, inputs.teacher_spec, texts, recorder.check, inputs.shrink))
-    student, torch_logits, shape = student_candidate(inputs.students, "student", _RUNS["student"], texts, out / ONNX_FILE)
+    student, torch_logits, shape = student_candidate(inputs.students, "student", _RUNS["student"], texts, out / ONNX_FILE, precision)
     scored(student)
     onnx_logits = student.logits
     if split.refit:  # this one has learned from the holdout: it ships, but its score there would mean nothing
-        ships, torch_logits, shape = student_candidate(inputs.students, Lineage.PUBLISHED, "", texts, out / ONNX_FILE)
+        ships, torch_logits, shape = student_candidate(inputs.students, shipped, "", texts, out / ONNX_FILE, precision)
         onnx_logits = ships.logits
-    difference = prove_parity(torch_logits, onnx_logits, inputs.spec.parity_tolerance)
+    others = _unlabelled(inputs)
+    if precision == "int8":
+        prove_agreement(*both_logits(inputs.students, shipped, texts + others, out / ONNX_FILE), inputs.spec.int8_agreement)
+        difference = (torch_logits - onnx_logits).abs().max().item()
+    else:
+        difference = prove_parity(torch_logits, onnx_logits, inputs.spec.parity_tolerance)
     for run in ("seed_only", "no_generation"):
         scored(unshipped(run, _RUNS[run]))
     scored(tfidf_candidate(split, texts))
 
+    write_answers(out, split, _answers(student.logits))
     truth = np.array(split.targets(split.holdout))
     draws = bootstrap_rows(len(truth), inputs.spec.bootstrap_samples, inputs.spec.seed)
     entries = [_entry(candidate, teacher.logits, truth, split.labels, draws) for candidate in candidates]
@@ -119,6 +143,11 @@ def publish(inputs: PublishInputs, out: Path, recorder: Recorder) -> PublishMetr
         ends = [(0, scores_of["no_generation"]), (kept, scores_of["student"])]
         first, last = (_point(texts_used, logits, truth, split.labels, draws) for texts_used, logits in ends)
         points = [first, *points, last]
+    honest = score_report(student.logits, teacher.logits, truth, inputs.spec.seed)
+    if split.refit:
+        measured, went_on = (run_logits(inputs.students, run, others) for run in ("student", shipped))
+        temperature = published_temperature(measured, honest.student.temperature, went_on)
+        honest = honest.model_copy(update={"published_temperature": temperature})
     report = Report(
         labels=split.labels,
         holdout_rows=len(truth),
@@ -128,6 +157,7 @@ def publish(inputs: PublishInputs, out: Path, recorder: Recorder) -> PublishMetr
         generated=inputs.generated,
         generation_gain=gain,
         verdict=_verdict(gain.value, gain.low, gain.high, kept),
+        scores=honest,
         curve=points,
         warnings=inputs.warnings,
     )
@@ -142,6 +172,7 @@ def publish(inputs: PublishInputs, out: Path, recorder: Recorder) -> PublishMetr
         parameters=student.parameters,
         bytes=size,
         max_abs_logit_difference=difference,
+        ece=honest.student.after.ece,
     )
     manifest = StudentManifest(
         kind=shape.kind,
@@ -151,12 +182,28 @@ def publish(inputs: PublishInputs, out: Path, recorder: Recorder) -> PublishMetr
         parameters=student.parameters,
         bytes=size,
         parity={"max_abs_logit_difference": difference, "rows": len(truth)},
-        metrics={"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1, "agreement": metrics.agreement},
+        metrics={
+            "accuracy": metrics.accuracy,
+            "macro_f1": metrics.macro_f1,
+            "agreement": metrics.agreement,
+            "ece": metrics.ece,
+        },
+        precision=precision,
+        precisions=precision_entries(inputs.students, "student", texts + others, truth, out),
+        temperature=honest.published_temperature,
+        selective=honest.selective,
+        scope_quantiles=scope_quantiles(student.logits),
         lineage={**inputs.lineage, "refit": split.refit},
     )
     (out / REPORT_FILE).write_text(report.model_dump_json(indent=1), encoding="utf-8")
     (out / STUDENT_MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
     return metrics
+
+
+def _unlabelled(inputs: PublishInputs) -> list[str]:
+    """Generated texts, or if there are none recombined ones, or the seed rows: both lineages' students know them equally well."""
+    parts = read_transfer(inputs.transfer, inputs.split.labels, Lineage.MEASURED)
+    return next(parts[part].texts for part in (Part.GENERATED, Part.RECOMBINED_SEED, Part.SEED) if parts[part].texts)[:_UNLABELLED]
 
 
 def _answers(logits: Tensor) -> Indices:

@@ -20,7 +20,8 @@ class BagHead(nn.Module):
 
     def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
         weights = torch.softmax(vectors[..., -1] + (mask - 1) * 1e4, dim=-1)
-        pooled = (vectors[..., :-1] * weights.unsqueeze(-1)).sum(1)
+        # As a matrix product, also of the column that is then left out: in ONNX half the cost of weighing the others and summing up.
+        pooled = (weights.unsqueeze(1) @ vectors).squeeze(1)[..., :-1]
         logits: Tensor = self.out(self.dropout(torch.relu(self.hidden(self.norm(pooled)))))
         return logits
 

@@ -40,6 +40,12 @@ def piece_vectors(
     return torch.cat([_principal(torch.cat(parts)), _principal(table)], dim=1)
 
 
+def vector_width(teacher: Teacher) -> int:
+    """K of the `piece_vectors`."""
+    table = teacher.word_embeddings()
+    return sum(min(_COMPONENTS, width) for width in (teacher.head.in_features, table.shape[1]))
+
+
 def _principal(vectors: Tensor) -> Tensor:
     """(V, H) -> (V, K), K at most 256."""
     vectors = vectors - vectors.mean(0)

@@ -20,13 +20,21 @@ class Vocabulary:
     pad_id: int
 
 
-def choose_vocabulary(size: int, pad_id: int, unknown_id: int, texts: Iterable[list[int]], max_parameters: int) -> Vocabulary:
-    """All pieces, where they fit with enough dimensions each; otherwise the most frequent in `texts`, then those with the lowest ids.
+def room_within(max_parameters: int) -> int:
+    """Pieces that can have a row of enough dimensions each."""
+    return int(max_parameters * _TABLE_SHARE) // _LEAST_DIMENSIONS
+
+
+def choose_vocabulary(
+    size: int, pad_id: int, unknown_id: int, texts: Iterable[list[int]], max_parameters: int, room: int | None = None
+) -> Vocabulary:
+    """All pieces, where they fit with enough dimensions each, or into `room` rows; otherwise the most frequent in `texts`, then those with
+    the lowest ids.
 
     Subword tokenizers number their pieces by merge order or frequency, so a low id is a common piece. Pieces without a row share that of
     `unknown_id`.
     """
-    room = int(max_parameters * _TABLE_SHARE) // _LEAST_DIMENSIONS
+    room = room_within(max_parameters) if room is None else room
     if size <= room:
         return Vocabulary(list(range(size)), None, pad_id)
     counts = Counter(piece for text in texts for piece in text)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import onnxruntime
 import torch
@@ -15,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from app.contracts.spec import TeacherSpec
+from app.contracts.spec import TablePrecision, TeacherSpec
 from app.contracts.students import ONNX_INPUT, ONNX_OUTPUT, TOKENIZER_FILE
 from workers.students.base import parameter_count
 from workers.training.batching import pad
@@ -24,6 +25,7 @@ from workers.training.devices import pick_device
 from workers.training.distillation import student_ids, student_logits
 from workers.training.encoder import attention_mask, encode, load_teacher, predict_logits
 from workers.training.onnx_export import export_onnx, onnx_logits
+from workers.training.precision import convert_table
 from workers.training.split import Lineage, Split
 
 _TIMED_TEXTS = 50
@@ -59,10 +61,13 @@ def teacher_candidate(folder: Path, spec: TeacherSpec, texts: list[str], check: 
     return Candidate("teacher", "The finetuned encoder.", logits, parameter_count(teacher), size, _latency(answer, texts))
 
 
-def student_candidate(folder: Path, run: str, description: str, texts: list[str], onnx: Path) -> tuple[Candidate, Tensor, StudentShape]:
+def student_candidate(
+    folder: Path, run: str, description: str, texts: list[str], onnx: Path, precision: TablePrecision = "fp16"
+) -> tuple[Candidate, Tensor, StudentShape]:
     """Exports `run` to `onnx` and scores it with onnxruntime. Returns torch's logits (N, C) too, for the proof of parity."""
     student, shape = load_student(folder, run)
     export_onnx(student, onnx)
+    convert_table(onnx, precision)
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
     ids = student_ids(tokenizer, texts, shape.max_tokens, shape.pad_id)
     options = onnxruntime.SessionOptions()
@@ -77,6 +82,25 @@ def student_candidate(folder: Path, run: str, description: str, texts: list[str]
     logits = onnx_logits(onnx, ids, shape.pad_id)
     candidate = Candidate(run, description, logits, parameter_count(student), size, _latency(answer, texts))
     return candidate, student_logits(student, ids, shape.pad_id), shape
+
+
+def run_logits(folder: Path, run: str, texts: list[str]) -> Tensor:
+    """(N, C) of one student of the stage `distil`."""
+    student, shape = load_student(folder, run)
+    ids = student_ids(Tokenizer.from_file(str(folder / TOKENIZER_FILE)), texts, shape.max_tokens, shape.pad_id)
+    return student_logits(student, ids, shape.pad_id)
+
+
+def both_logits(folder: Path, run: str, texts: list[str], onnx: Path) -> tuple[Tensor, Tensor]:
+    """(N, C) each, from torch and from the file."""
+    student, shape = load_student(folder, run)
+    ids = student_ids(Tokenizer.from_file(str(folder / TOKENIZER_FILE)), texts, shape.max_tokens, shape.pad_id)
+    return student_logits(student, ids, shape.pad_id), onnx_logits(onnx, ids, shape.pad_id)
+
+
+def table_precision(folder: Path, wanted: Literal["auto"] | TablePrecision) -> TablePrecision:
+    """What the stage `distil` planned with, unless something else is wanted."""
+    return load_student(folder, "student")[1].precision if wanted == "auto" else wanted
 
 
 def tfidf_candidate(split: Split, texts: list[str]) -> Candidate:

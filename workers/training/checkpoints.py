@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from app.contracts.spec import StudentKind
+from app.contracts.spec import StudentKind, TablePrecision
 from workers.students.base import Student
 from workers.students.embedding import PlainEmbedding
 from workers.students.registry import ARCHITECTURES
@@ -21,13 +21,14 @@ _ROWS = "vocabulary.rows"
 
 @dataclass(frozen=True)
 class StudentShape:
-    """`dimensions`: columns of the table, the attention weight's among them."""
+    """`dimensions`: columns of the table, the attention weight's among them. `precision`: of the table that is to ship."""
 
     kind: StudentKind
     dimensions: int
     classes: int
     max_tokens: int
     pad_id: int
+    precision: TablePrecision = "fp16"
 
 
 def save_student(student: Student, shape: StudentShape, folder: Path, run: str) -> None:

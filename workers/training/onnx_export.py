@@ -46,6 +46,17 @@ def onnx_logits(path: Path, ids: list[list[int]], pad_id: int, batch_size: int =
     return torch.from_numpy(np.concatenate(parts))
 
 
+def prove_agreement(torch_logits: Tensor, other: Tensor, least: float) -> float:
+    """The share of equal labels. Raises `ParityError` if it is below `least`, or if a logit is not finite."""
+    agreement = (torch_logits.argmax(-1) == other.argmax(-1)).double().mean().item()
+    if agreement < least or not torch.isfinite(other).all():
+        raise ParityError(
+            f"With its table in int8 the student answers {100 * agreement:.2f} % of {len(other)} texts as before (needed: {100 * least:g}) "
+            "and is not published. Set spec.publish.precision to fp16, or raise spec.distil.max_bytes."
+        )
+    return agreement
+
+
 def prove_parity(torch_logits: Tensor, other: Tensor, tolerance: float) -> float:
     """The largest |logit difference|. Raises `ParityError` if it exceeds `tolerance`, or if any label differs."""
     difference = (torch_logits - other).abs().max().item()

@@ -86,3 +86,10 @@ def test_an_unknown_preset() -> None:
     with pytest.raises(ServiceError) as caught:
         checked_spec("quick", {})
     assert "fast, balanced, thorough, paper" in (caught.value.problem.remedy or "")
+
+
+def test_two_fields_that_exclude_each_other() -> None:
+    found = fault({"distil": {"max_bytes": 2_000_000}, "publish": {"precision": "fp32"}})
+    assert "publish.precision" in found.detail
+    assert found.remedy == "Change one of the two fields."
+    assert checked_spec("fast", {"distil": {"max_bytes": 2_000_000}, "publish": {"precision": "int8"}}).distil.max_bytes == 2_000_000

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -68,9 +69,16 @@ def student_manifest(labels: list[str] = LABELS) -> StudentManifest:
     )
 
 
-def store_student(storage: BlobStore, folder: Path, key: str, model: bytes | None = None, labels: list[str] = LABELS) -> StudentManifest:
-    """Publishes a student's files as an artefact."""
-    manifest = student_manifest(labels)
+def store_student(
+    storage: BlobStore,
+    folder: Path,
+    key: str,
+    model: bytes | None = None,
+    labels: list[str] = LABELS,
+    changes: dict[str, Any] | None = None,
+) -> StudentManifest:
+    """Publishes a student's files as an artefact. `changes`: fields of its manifest."""
+    manifest = student_manifest(labels).model_copy(update=changes or {})
     folder.mkdir(parents=True)
     (folder / ONNX_FILE).write_bytes(onnx_model() if model is None else model)
     (folder / TOKENIZER_FILE).write_text(tokenizer_json())
@@ -96,11 +104,11 @@ def publish(service_env: Settings, tmp_path: Path) -> Publish:
 
     count = 0
 
-    def create(name: str = "triage", model: bytes | None = None, labels: list[str] = LABELS) -> int:
+    def create(name: str = "triage", model: bytes | None = None, labels: list[str] = LABELS, changes: dict[str, Any] | None = None) -> int:
         nonlocal count
         count += 1
         key = f"key-{count}"
-        manifest = store_student(get_storage(), tmp_path / key, key, model, labels)
+        manifest = store_student(get_storage(), tmp_path / key, key, model, labels, changes)
         with transaction() as session:
             if session.get(Dataset, "ds_1") is None:
                 counts = dict.fromkeys(LABELS, 5)

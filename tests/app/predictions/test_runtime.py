@@ -1,12 +1,15 @@
 """A student in memory."""
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from app.contracts.students import ONNX_FILE, TOKENIZER_FILE
-from app.predictions.runtime import BATCH_SIZE, BrokenStudent, load_student
+from app.predictions import runtime
+from app.predictions.runtime import BATCH_TOKENS, BrokenStudent, load_student
 from app.storage import BlobStore
 from tests.app.predictions.conftest import LABELS, MAX_TOKENS, VOTES, onnx_model, store_student
 
@@ -35,7 +38,7 @@ def test_texts_are_cut_at_the_students_length_and_nothing_is_added(storage: Blob
 def test_many_texts_of_mixed_length_keep_their_order(storage: BlobStore, tmp_path: Path) -> None:
     store_student(storage, tmp_path / "student", "key")
     student = load_student(storage, "key")
-    words = [LABELS[number % 3] for number in range(2 * BATCH_SIZE + 7)]
+    words = [LABELS[number % 3] for number in range(2 * BATCH_TOKENS // MAX_TOKENS + 7)]
     texts = [" ".join(["what"] * (number % MAX_TOKENS) + [word]) for number, word in enumerate(words)]
     found = student.probabilities(texts)
     assert [LABELS[index] for index in found.argmax(axis=1)] == words
@@ -84,3 +87,25 @@ def test_a_model_that_is_no_student(storage: BlobStore, tmp_path: Path) -> None:
     for key, reason in (("noise", "(?i)protobuf"), ("classes", "shape"), ("nan", "finite")):
         with pytest.raises(BrokenStudent, match=reason):
             load_student(storage, key)
+
+
+def test_scores_do_not_depend_on_how_texts_are_batched(storage: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_student(storage, tmp_path / "student", "key")
+    student = load_student(storage, "key")
+    texts = [" ".join(["card", "pin", "money", "pin", "what"][: number % 6]) or "-" for number in range(50)]
+    alone = np.concatenate([student.probabilities([text]) for text in texts])
+    for limit in (1, 7, 2048):  # one: each text is longer than a batch may be
+        monkeypatch.setattr(runtime, "BATCH_TOKENS", limit)
+        np.testing.assert_allclose(student.probabilities(texts), alone, rtol=1e-6)
+    for cores in (1, 3):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _pid, cores=cores: set(range(cores)))
+        monkeypatch.setattr(runtime, "BATCH_TOKENS", 5)
+        np.testing.assert_allclose(student.probabilities(texts), alone, rtol=1e-6)
+    assert student.probabilities([]).shape == (0, 3)
+
+
+def test_the_temperature_divides_the_logits(storage: BlobStore, tmp_path: Path) -> None:
+    store_student(storage, tmp_path / "student", "key")
+    student = load_student(storage, "key")
+    cooler = replace(student, manifest=student.manifest.model_copy(update={"temperature": 2.0}))
+    np.testing.assert_allclose(cooler.probabilities(["my CARD"])[0], softmax([2, 0, 0]), rtol=1e-6)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.contracts.comparison import ANSWERS_FILE
 from app.contracts.report import Report
 from app.contracts.spec import JobSpec
 from app.contracts.students import ONNX_FILE, REPORT_FILE, STUDENT_MANIFEST_FILE, TOKENIZER_FILE
@@ -80,7 +81,7 @@ def test_the_report_goes_from_no_text_to_all(
     for point, name in ((report.curve[0], "no_generation"), (report.curve[-1], "student")):
         assert (point.accuracy, point.macro_f1) == (scores[name].accuracy, scores[name].macro_f1)
     assert all(0.5 < point.accuracy.value <= 1 for point in report.curve)
-    assert {file.name for file in tmp_path.iterdir()} == {ONNX_FILE, TOKENIZER_FILE, STUDENT_MANIFEST_FILE, REPORT_FILE}
+    assert {file.name for file in tmp_path.iterdir()} == {ONNX_FILE, TOKENIZER_FILE, STUDENT_MANIFEST_FILE, REPORT_FILE, ANSWERS_FILE}
     steps = [done for done, _ in recorder.steps]
     assert steps == sorted(steps)
     assert recorder.steps[-1] == (report.holdout_rows, report.holdout_rows)

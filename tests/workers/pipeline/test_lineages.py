@@ -110,7 +110,9 @@ def test_without_refit_the_measured_student_is_published(measured_only: Made, re
     folders = []
     for made in (measured_only, refit):
         folders.append(new_folder("published"))
-        inputs = PublishInputs(made.split, "split", made.teacher, made.students, quick.teacher, quick.publish, {"kept": 1}, [], {})
+        inputs = PublishInputs(
+            made.split, "split", made.teacher, made.students, made.transfer, quick.teacher, quick.publish, {"kept": 1}, [], {}
+        )
         publish(inputs, folders[-1], MemoryRecorder())
     reports = [Report.model_validate_json((folder / REPORT_FILE).read_bytes()) for folder in folders]
     manifests = [StudentManifest.model_validate_json((folder / STUDENT_MANIFEST_FILE).read_bytes()) for folder in folders]

@@ -1,27 +1,35 @@
 """Stage 6: the report, the files that ship, and the proof."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
+from app.contracts.comparison import ANSWERS_FILE
 from app.contracts.report import Report
-from app.contracts.spec import PublishSpec
+from app.contracts.spec import JobSpec, PublishSpec
 from app.contracts.students import ONNX_FILE, REPORT_FILE, STUDENT_MANIFEST_FILE, TOKENIZER_FILE, StudentManifest
-from tests.workers.conftest import MemoryRecorder, StageResult
+from tests.workers.conftest import MemoryRecorder, NewFolder, StageResult
 from tests.workers.pipeline.test_finetune_teacher import logits_of
 from workers.pipeline import publish as stage
-from workers.pipeline.distil import DistilMetrics
+from workers.pipeline.distil import DistilInputs, DistilMetrics, distil
 from workers.pipeline.publish import PublishInputs, PublishMetrics, publish
+from workers.training.calibration import fit, softmax
+from workers.training.candidates import run_logits
 from workers.training.checkpoints import load_student
 from workers.training.distillation import student_ids, student_logits
 from workers.training.onnx_export import ParityError, onnx_logits
+from workers.training.precision import TABLE
+from workers.training.score_quality import brier_score
 from workers.training.split import Lineage, Split
+from workers.training.transfer import TRANSFER_FILE, Part
 
 
 @pytest.fixture
@@ -31,7 +39,7 @@ def report(published: StageResult[PublishMetrics]) -> Report:
 
 def test_only_what_is_needed_ships(published: StageResult[PublishMetrics]) -> None:
     names = {file.name for file in published.folder.iterdir()}
-    assert names == {ONNX_FILE, TOKENIZER_FILE, STUDENT_MANIFEST_FILE, REPORT_FILE}
+    assert names == {ONNX_FILE, TOKENIZER_FILE, STUDENT_MANIFEST_FILE, REPORT_FILE, ANSWERS_FILE}
 
 
 def test_the_manifest_is_what_serving_relies_on(published: StageResult[PublishMetrics], split: Split) -> None:
@@ -117,6 +125,76 @@ def test_the_report_says_in_a_line_what_generation_did(report: Report, publish_i
 )
 def test_the_verdict_follows_the_interval(interval: tuple[float, float, float], kept: int, start: str) -> None:
     assert stage._verdict(*interval, kept).startswith(start)
+
+
+def test_the_scores_are_those_of_the_measured_student_and_teacher(report: Report, publish_inputs: PublishInputs, split: Split) -> None:
+    assert report.scores is not None
+    truth = np.array(split.targets(split.holdout))
+    ids = student_ids(Tokenizer.from_file(str(publish_inputs.students / TOKENIZER_FILE)), [row.text for row in split.holdout], 32, 0)
+    logits = {
+        "student": student_logits(load_student(publish_inputs.students, "student")[0], ids, 0),
+        "teacher": logits_of(publish_inputs.teacher / Lineage.MEASURED, [row.text for row in split.holdout]),
+    }
+    for name, found in (("student", report.scores.student), ("teacher", report.scores.teacher)):
+        numbers = logits[name].double().numpy()
+        assert found.temperature == pytest.approx(fit(numbers, truth).temperature, rel=1e-2)
+        assert found.before.brier == pytest.approx(brier_score(softmax(numbers, 1.0), truth), rel=1e-3)
+        assert sum(part.rows for part in found.reliability) == len(truth)
+        assert found.risk_coverage[-1].coverage == 1
+        assert found.risk_coverage[-1].risk == pytest.approx(1 - next(e.accuracy.value for e in report.entries if e.name == name))
+
+
+def test_what_serving_needs_of_the_scores_is_in_the_manifest(
+    report: Report, published: StageResult[PublishMetrics], publish_inputs: PublishInputs
+) -> None:
+    manifest = StudentManifest.model_validate_json((published.folder / STUDENT_MANIFEST_FILE).read_bytes())
+    assert report.scores is not None
+    assert manifest.selective == report.scores.selective
+    assert manifest.metrics["ece"] == published.metrics.ece == report.scores.student.after.ece
+    assert list(manifest.scope_quantiles) == ["0.5", "0.9", "0.95", "0.99"]
+    # The published student went on: its own temperature makes it as certain of texts that both know as the measured one is.
+    assert manifest.temperature == report.scores.published_temperature != report.scores.student.temperature
+    texts = [json.loads(line) for line in (publish_inputs.transfer / TRANSFER_FILE).read_text(encoding="utf-8").split("\n") if line]
+    generated = [row["text"] for row in texts if row["part"] == Part.GENERATED]
+    certainty = [
+        softmax(run_logits(publish_inputs.students, run, generated).double().numpy(), temperature).max(1).mean()
+        for run, temperature in (("student", report.scores.student.temperature), ("published", manifest.temperature))
+    ]
+    assert certainty[0] == pytest.approx(certainty[1], abs=1e-3)
+
+
+def test_each_type_of_table_is_measured(published: StageResult[PublishMetrics]) -> None:
+    manifest = StudentManifest.model_validate_json((published.folder / STUDENT_MANIFEST_FILE).read_bytes())
+    assert manifest.precision == "fp16"
+    found = manifest.precisions
+    assert found["fp32"].bytes > found["fp16"].bytes > found["int8"].bytes
+    assert manifest.bytes == pytest.approx(found["fp16"].bytes, rel=1e-3)
+    for precision in ("fp32", "fp16"):  # the table holds what half precision holds
+        assert (found[precision].agreement, found[precision].accuracy_difference) == (1, 0)
+    assert found["int8"].max_abs_logit_difference > found["fp16"].max_abs_logit_difference
+
+
+def test_int8_ships_if_it_is_asked_for(publish_inputs: PublishInputs, tmp_path: Path) -> None:
+    asked = replace(publish_inputs, spec=PublishSpec(precision="int8", int8_agreement=0.9, bootstrap_samples=100))
+    publish(asked, tmp_path, MemoryRecorder())
+    manifest = StudentManifest.model_validate_json((tmp_path / STUDENT_MANIFEST_FILE).read_bytes())
+    table = next(tensor for tensor in onnx.load(tmp_path / ONNX_FILE).graph.initializer if tensor.name == TABLE)
+    assert (manifest.precision, table.data_type) == ("int8", onnx.TensorProto.INT8)
+    assert manifest.bytes == pytest.approx(manifest.precisions["int8"].bytes, rel=1e-3)
+
+
+def test_a_limit_in_bytes_is_kept_by_what_ships(
+    publish_inputs: PublishInputs, published: StageResult[PublishMetrics], spec: JobSpec, new_folder: NewFolder
+) -> None:
+    limit = published.metrics.bytes - 5000
+    students, out = new_folder("students"), new_folder("small")
+    narrow = spec.distil.model_copy(update={"max_bytes": limit, "epochs": 1, "min_steps": 60})
+    distil(DistilInputs(publish_inputs.split, publish_inputs.teacher, publish_inputs.transfer, narrow), students, MemoryRecorder())
+    lenient = PublishSpec(int8_agreement=0.5, bootstrap_samples=100)
+    metrics = publish(replace(publish_inputs, students=students, spec=lenient), out, MemoryRecorder())
+    manifest = StudentManifest.model_validate_json((out / STUDENT_MANIFEST_FILE).read_bytes())
+    assert manifest.precision == "int8"
+    assert manifest.bytes == metrics.bytes <= limit
 
 
 def test_progress_ends_with_the_rows(published: StageResult[PublishMetrics], split: Split) -> None:

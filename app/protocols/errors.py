@@ -1,0 +1,67 @@
+"""Errors in the shape that clients of foreign protocols read: `{"error": "..."}`."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
+from sqlalchemy.exc import OperationalError
+
+from app.errors import ServiceError, field_errors
+from app.jobs.openapi import Responses, problems
+from app.predictions.admission import Overloaded
+from app.storage import STORAGE_AWAY
+
+
+class ErrorOut(BaseModel):
+    error: str
+
+
+def errors(**descriptions: str) -> Responses:
+    """Responses by status: `errors(_404="There is no such student.")`."""
+    found: Responses = {int(status.removeprefix("_")): {"model": ErrorOut, "description": text} for status, text in descriptions.items()}
+    if 404 in found:  # a name with a slash in it reaches no route, and gets the service's own error
+        found[404]["content"] = problems(_404="")[404]["content"]
+    return found
+
+
+def invalid(detail: str, remedy: str) -> ServiceError:
+    return ServiceError(422, "invalid-request", detail, remedy=remedy)
+
+
+def invalid_fields(error: ValidationError, remedy: str) -> ServiceError:
+    """The first faults that pydantic found, by their paths."""
+    faults = [f"{item.column or 'body'}: {item.detail}" for item in field_errors(error)]
+    return invalid(f"{'; '.join(faults[:3])}.", remedy)
+
+
+class ProtocolRoute(APIRoute):
+    """Errors of the service leave in the protocol's shape. `statuses`: of ours, those that the protocol knows by another number."""
+
+    statuses: ClassVar[dict[int, int]] = {}
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except ServiceError as error:
+                if isinstance(error, Overloaded):
+                    await request.app.state.predictor.admission.hold_back()
+                problem = error.problem
+                text = f"{problem.detail} {problem.remedy}" if problem.remedy else problem.detail
+                return JSONResponse({"error": text}, self.statuses.get(problem.status, problem.status), error.headers)
+            except (OperationalError, *STORAGE_AWAY):
+                text = "The database or the blob store does not answer. Try again in a few seconds."
+                return JSONResponse({"error": text}, 503, {"Retry-After": "5"})
+
+        return guarded
+
+
+class InferenceRoute(ProtocolRoute):
+    """The Open Inference Protocol says 400 of any request that cannot be used."""
+
+    statuses: ClassVar[dict[int, int]] = {422: 400}

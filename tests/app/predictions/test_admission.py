@@ -1,0 +1,111 @@
+"""So much work at a time."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.config import Serving
+from app.predictions import admission as module
+from app.predictions.admission import Admission, Overloaded
+from app.predictions.predictor import Predictor
+from tests.app.predictions.conftest import Publish
+
+
+def test_over_the_limit_of_requests_there_is_no_room() -> None:
+    admission = Admission(Serving(max_requests=2))
+    with admission.admitted(1):
+        admission.check()
+        with admission.admitted(1):
+            with pytest.raises(Overloaded, match="GENDISTIL_SERVING__MAX_REQUESTS"):
+                admission.check()
+            with pytest.raises(Overloaded), admission.admitted(1):
+                pass
+        admission.check()
+    assert (admission.requests, admission.texts, admission.refused["requests"]) == (0, 0, 2)
+
+
+def test_over_the_limit_of_texts_there_is_no_room() -> None:
+    admission = Admission(Serving(max_texts=10))
+    with admission.admitted(8):
+        with pytest.raises(Overloaded, match="GENDISTIL_SERVING__MAX_TEXTS"), admission.admitted(3):
+            pass
+        with admission.admitted(2), pytest.raises(Overloaded, match="10 texts are in work"):
+            admission.check()
+    assert admission.texts == 0
+
+
+def test_alone_a_request_of_any_size_is_let_in() -> None:
+    admission = Admission(Serving(max_texts=10))
+    with admission.admitted(1000), pytest.raises(Overloaded):
+        admission.check()
+
+
+def test_an_error_gives_the_room_back() -> None:
+    admission = Admission(Serving(max_requests=1))
+    with pytest.raises(ZeroDivisionError), admission.admitted(1):
+        _ = 1 // 0
+    with pytest.raises(ZeroDivisionError), admission.reading(10):
+        _ = 1 // 0
+    with admission.admitted(1), admission.reading(10):
+        assert (admission.requests, admission.bodies, admission.body_bytes) == (1, 1, 10)
+
+
+def test_bodies_keep_out_each_other_and_nothing_else() -> None:
+    admission = Admission(Serving(max_requests=2, max_body_bytes=100))
+    with admission.reading(90):
+        with pytest.raises(Overloaded, match="GENDISTIL_SERVING__MAX_BODY_BYTES"), admission.reading(20):
+            pass
+        with admission.reading(5):
+            with pytest.raises(Overloaded, match="2 bodies"), admission.reading(1):
+                pass
+            admission.check()
+    with admission.reading(1000):
+        pass
+
+
+def test_a_flood_of_refusals_is_held_back_and_a_few_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused_at_once(number: int) -> int:
+        admission = Admission(Serving())
+        tasks = [asyncio.create_task(admission.hold_back()) for _ in range(number)]
+        await asyncio.sleep(0)
+        done = sum(task.done() for task in tasks)
+        await asyncio.gather(*tasks)
+        return done
+
+    monkeypatch.setattr(module, "MAX_HOLD_SECONDS", 0.02)
+    assert asyncio.run(refused_at_once(5)) == 5
+    assert asyncio.run(refused_at_once(1000)) < 100
+    monkeypatch.setattr(module, "MAX_HELD", 0)
+    assert asyncio.run(refused_at_once(1000)) == 1000
+
+
+@pytest.fixture
+def busy(client: TestClient, publish: Publish) -> Iterator[Predictor]:
+    """The client's own predictor, with a published student."""
+    publish()
+    predictor: Predictor = client.app.state.predictor  # type: ignore[attr-defined]
+    yield predictor
+    assert (predictor.admission.requests, predictor.admission.texts, predictor.admission.bodies) == (0, 0, 0)
+
+
+def test_a_busy_service_answers_429_and_then_200_again(client: TestClient, busy: Predictor) -> None:
+    body = {"student": "triage", "inputs": "my card"}
+    with busy.admission.admitted(5000):
+        refused = client.post("/predict", json=body)
+    assert refused.status_code == 429
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.headers["retry-after"] == "1"
+    problem = refused.json()
+    assert problem["type"] == "urn:gendistil:overloaded"
+    assert problem["remedy"]
+    assert problem["request_id"] == refused.headers["x-request-id"]
+    assert client.post("/predict", json=body).status_code == 200
+    assert 'gendistil_predict_refused_total{limit="texts"} 1.0' in client.get("/metrics").text
+
+
+def test_a_list_that_finds_too_little_room_is_refused(client: TestClient, busy: Predictor) -> None:
+    with busy.admission.admitted(4999):
+        assert client.post("/predict", json={"student": "triage", "inputs": ["my card"] * 2}).status_code == 429
+        assert client.post("/predict", json={"student": "triage", "inputs": "my card"}).status_code == 200
