@@ -61,7 +61,10 @@ class StudentRuntime:
         return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
     def _logits(self, padded: NDArray[np.int64]) -> Logits:
-        logits: Logits = self.session.run([ONNX_OUTPUT], {ONNX_INPUT: padded})[0]
+        try:
+            logits: Logits = self.session.run([ONNX_OUTPUT], {ONNX_INPUT: padded})[0]
+        except Exception as error:  # onnxruntime's are private
+            raise BrokenStudent(f"its network failed: {error}") from error
         expected = (len(padded), len(self.manifest.labels))
         if logits.shape != expected:
             raise BrokenStudent(f"its logits have the shape {logits.shape}, not {expected}")

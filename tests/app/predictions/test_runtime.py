@@ -89,6 +89,14 @@ def test_a_model_that_is_no_student(storage: BlobStore, tmp_path: Path) -> None:
             load_student(storage, key)
 
 
+def test_a_model_that_fails_on_some_texts(storage: BlobStore, tmp_path: Path) -> None:
+    store_student(storage, tmp_path / "student", "key", onnx_model(VOTES[:-1]))  # it knows nothing of the last piece
+    student = load_student(storage, "key")
+    assert student.probabilities(["card"]).argmax() == 0
+    with pytest.raises(BrokenStudent, match="network failed"):
+        student.probabilities(["card", "pin"])
+
+
 def test_scores_do_not_depend_on_how_texts_are_batched(storage: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store_student(storage, tmp_path / "student", "key")
     student = load_student(storage, "key")
