@@ -9,7 +9,7 @@ PresetName = Literal["fast", "balanced", "thorough", "paper"]
 PRESETS: dict[str, JobSpec] = {
     "fast": JobSpec(),
     "balanced": JobSpec(
-        teacher=TeacherSpec(epochs=8),
+        teacher=TeacherSpec(model="embedded:bge-small-en"),
         generator=GeneratorSpec(max_train_tokens=30_000),
         generate=GenerateSpec(tokens=180_000),
         label=LabelSpec(recombined_tokens=600_000),
@@ -44,7 +44,7 @@ PRESETS: dict[str, JobSpec] = {
 
 PRESET_SUMMARIES: dict[str, str] = {
     "fast": "Minutes on two CPU cores; the default.",
-    "balanced": "More texts and longer training, on two CPU cores too.",
+    "balanced": "A larger teacher and more texts, on two CPU cores too.",
     "thorough": "100,000 generated texts; wants a GPU.",
     "paper": "BERT-large and GPT-2 as in arXiv 2002.00733; wants a GPU and access to a model hub.",
 }
