@@ -80,7 +80,7 @@ class GenerateSpec(SpecPart):
     seed_token_cost: float = Field(
         2.5, ge=0, le=100, description="Tokens not sampled for each token of a seed row: finetuning on it took that time. A quarter stays."
     )
-    shard_tokens: int = Field(40_000, ge=1, description="About so many make a shard, which any worker may sample.")
+    shard_tokens: int = Field(25_000, ge=1, description="At most about so many make a shard, which any worker may sample.")
     batch_size: int = Field(128, ge=1, le=4096)
     temperature: float = Field(1.0, gt=0, le=5)
     top_p: float = Field(0.95, gt=0, le=1)
@@ -102,8 +102,12 @@ class GenerateSpec(SpecPart):
         return math.ceil(tokens / length)
 
     def shards(self, texts: int, mean_tokens: float) -> int:
-        """In how many parts `texts` of that length are sampled: a matter of the spec alone, not of the workers there are."""
-        return max(1, math.ceil(texts * self._length(mean_tokens) / self.shard_tokens))
+        """In how many parts `texts` of that length are sampled: a matter of the spec alone, not of the workers there are.
+
+        An even number, so that two workers end together.
+        """
+        shards = max(1, math.ceil(texts * self._length(mean_tokens) / self.shard_tokens))
+        return shards if shards == 1 else shards + shards % 2
 
     def _length(self, mean_tokens: float) -> float:
         return max(_LEAST_TOKENS, min(mean_tokens, self.max_new_tokens))

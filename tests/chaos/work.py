@@ -27,7 +27,7 @@ class Workload:
         parts: dict[str, Json] = {
             "teacher": {"seed": group},
             "generator": {"seed": group},
-            # Each of the two in three shards, more or less.
+            # Each of the two in some shards.
             "generate": {"seed": group, "texts": 60, "shard_tokens": 200, "batch_size": 8},
             "label": {"seed": group, "shard_tokens": 2000},
             "distil": {"seed": number, "epochs": 4, "min_steps": 40},
