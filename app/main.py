@@ -50,6 +50,7 @@ def create_app() -> FastAPI:
     settings = get_settings()
     app.state.students = StudentCache(_load_student, settings.student_cache_bytes)
     app.state.predictor = Predictor(settings.serving, app.state.students, len(os.sched_getaffinity(0)))
+    app.state.published = app.state.predictor.resolver.notice
     app.state.metrics.registry.register(app.state.predictor.telemetry)
     app.state.metrics.registry.register(app.state.predictor.shadows.counter)
     # First and not included, because routes are tried in turn, an included router twice, and none is called as often.

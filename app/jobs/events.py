@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from sqlalchemy import select
@@ -27,15 +27,15 @@ def list_events(session: Session, job_id: str, *, after: int, limit: int) -> tup
     return found[:limit], len(found) > limit
 
 
-async def stream_events(job_id: str, after: int) -> AsyncIterator[bytes]:
-    """Server-Sent Events from the one after `after`, as they come.
+async def stream_events(job_id: str, after: int, published: Callable[[Job], None]) -> AsyncIterator[bytes]:
+    """Server-Sent Events from the one after `after`, as they come; `published` is called before the last one of a job that has succeeded.
 
     Ends when the job has ended, or when the server stops: the reader comes again.
     """
     yield format_sse_event(retry=RETRY_MILLISECONDS)
     sent = time.monotonic()
     while True:
-        events, is_over = await run_in_threadpool(_poll, job_id, after)
+        events, is_over = await run_in_threadpool(_poll, job_id, after, published)
         for event in events:
             yield format_sse_event(data_str=event.model_dump_json(), event=event.type, id=str(event.id))
             after, sent = event.id, time.monotonic()
@@ -48,9 +48,11 @@ async def stream_events(job_id: str, after: int) -> AsyncIterator[bytes]:
             await asyncio.sleep(POLL_SECONDS)
 
 
-def _poll(job_id: str, after: int) -> tuple[list[EventOut], bool]:
+def _poll(job_id: str, after: int, published: Callable[[Job], None]) -> tuple[list[EventOut], bool]:
     with read_session_factory()() as session:
         # Asked before the events: if the job has ended by now, its last event is among those read next.
         has_ended = session.scalar(select(Job.finished_at).where(Job.id == job_id)) is not None
         events, has_more = list_events(session, job_id, after=after, limit=BATCH)
+        if any(event.type == "job_succeeded" for event in events) and (job := session.get(Job, job_id)):
+            published(job)
     return events, has_ended and not has_more

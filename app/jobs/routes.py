@@ -1,8 +1,9 @@
 """`/jobs`: start a distillation, follow it, stop it, read what it made."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.sse import EventSourceResponse
@@ -24,12 +25,27 @@ from app.jobs.synthetic import missing_artefact, synthetic_page, synthetic_path,
 from app.jobs.views import job_out, stage_history
 from app.paging import Page, PageLimit
 from app.storage import TornArtefact, get_storage
+from app.tables import Job
 
 RETRY_AFTER = "2"
 _LARGEST_ID = 2**63 - 1
 _NO_JOB = "There is no such job."
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+
+def _published(request: Request) -> Callable[[Job], None]:
+    """To be called with a job before a caller hears of it: who reads that it has succeeded is answered by its student from then on."""
+    notice: Callable[[str], None] = request.app.state.published
+
+    def told(job: Job) -> None:
+        if job.student is not None:
+            notice(f"{job.student.name}:{job.student.version}")
+
+    return told
+
+
+Published = Annotated[Callable[[Job], None], Depends(_published)]
 
 
 @router.post(
@@ -76,6 +92,7 @@ async def post_job(
 @router.get("", responses=problems(_422="An unknown cursor, or a value out of range."))
 def list_jobs(
     session: ReadSessionDep,
+    published: Published,
     limit: PageLimit,
     after: Annotated[str | None, Query(description="Id of the last job seen.")] = None,
     status: JobStatus | None = None,
@@ -83,6 +100,8 @@ def list_jobs(
 ) -> Page[JobOut]:
     """Jobs, newest first."""
     jobs, has_more = service.list_jobs(session, limit=limit, after=after, status=status, name=name)
+    for job in jobs:
+        published(job)
     history = stage_history(session)
     items = [job_out(job, history) for job in jobs]
     return Page[JobOut](items=items, has_more=has_more, next_after=items[-1].id if has_more else None)
@@ -97,9 +116,11 @@ def remove_job(job_id: str) -> None:
 
 
 @router.get("/{job_id}", responses=problems(_404=_NO_JOB))
-def get_job(job_id: str, session: ReadSessionDep) -> JobOut:
+def get_job(job_id: str, session: ReadSessionDep, published: Published) -> JobOut:
     """The job with its stages, their progress and timing, and an estimate of what is left."""
-    return job_out(service.get_job(session, job_id), stage_history(session))
+    job = service.get_job(session, job_id)
+    published(job)
+    return job_out(job, stage_history(session))
 
 
 @router.get(
@@ -110,17 +131,20 @@ def get_job(job_id: str, session: ReadSessionDep) -> JobOut:
 def get_events(
     job_id: str,
     session: ReadSessionDep,
+    published: Published,
     limit: PageLimit,
     after: Annotated[int, Query(ge=0, le=_LARGEST_ID, description="Id of the last event seen.")] = 0,
     accept: Annotated[str, Header(description="`text/event-stream` for a live stream.")] = "",
     last_event_id: Annotated[int | None, Header(ge=0, le=_LARGEST_ID, description="Where a broken stream goes on.")] = None,
 ) -> Any:
     """What happened to the job, oldest first; live as Server-Sent Events on `Accept: text/event-stream`."""
-    service.get_job(session, job_id)
     if "text/event-stream" in accept:
+        service.get_job(session, job_id)
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        return EventSourceResponse(stream_events(job_id, after if last_event_id is None else last_event_id), headers=headers)
+        stream = stream_events(job_id, after if last_event_id is None else last_event_id, published)
+        return EventSourceResponse(stream, headers=headers)
     events, has_more = list_events(session, job_id, after=after, limit=limit)
+    published(service.get_job(session, job_id))
     return Page[EventOut](items=events, has_more=has_more, next_after=events[-1].id if has_more else None)
 
 

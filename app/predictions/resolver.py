@@ -84,6 +84,17 @@ class Resolver:
         # Raised again and again, it would gather the frames of all who asked.
         raise refusal.with_traceback(None)
 
+    def notice(self, reference: str) -> None:
+        """For a `name:version` that somebody is about to be told of: after this, its name means here what it does in the database.
+
+        If the database is away memory stays behind, which is logged.
+        """
+        if self.find(reference) is None:
+            try:
+                self.refresh()
+            except (SQLAlchemyError, ServiceError) as error:
+                logger.warning("names of students could not be read again: %s", error)
+
     def refresh(self, *, at_most_every: float = 0.0) -> None:
         """Reads the names again if they have changed. Raises `SQLAlchemyError`; what was known stays."""
         if not self._lock.acquire(timeout=LOCK_SECONDS):

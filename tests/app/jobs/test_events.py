@@ -82,7 +82,7 @@ def test_an_idle_stream_is_kept_alive(api: TestClient, job_id: str, monkeypatch:
     monkeypatch.setattr(events, "POLL_SECONDS", 0.01)
 
     async def read(count: int) -> list[bytes]:
-        stream: Any = events.stream_events(job_id, 0)
+        stream: Any = events.stream_events(job_id, 0, lambda _job: None)
         chunks = [await anext(stream) for _ in range(count)]
         await stream.aclose()
         return chunks
