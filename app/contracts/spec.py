@@ -162,7 +162,9 @@ class PublishSpec(SpecPart):
     bootstrap_samples: int = Field(1000, ge=100, le=100_000)
     parity_tolerance: float = Field(1e-3, gt=0, le=0.1, description="Largest |logit difference| of ONNX and torch that may be published.")
     precision: Literal["auto"] | TablePrecision = Field(
-        "auto", description="Of the table that ships. `auto`: fp16, or int8 where `distil.max_bytes` asks for it."
+        "auto",
+        description="Of the table that ships. `auto`: int8 for a `cnn` if that costs no right answer on the holdout, and where "
+        "`distil.max_bytes` asks for it; else fp16.",
     )
     int8_agreement: float = Field(
         0.99, gt=0, le=1, description="Least share of holdout and generated texts on which int8 must answer as torch does to be published."

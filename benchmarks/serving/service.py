@@ -31,7 +31,7 @@ from workers.students.base import parameter_count, widest
 from workers.students.embedding import PlainEmbedding
 from workers.students.registry import ARCHITECTURES
 from workers.students.vocabulary import Vocabulary
-from workers.training.onnx_export import export_onnx
+from workers.training.precision import best_precision, export_student
 
 ROOT = Path(__file__).parents[2]
 LABELS = ["Business", "Sci/Tech", "Sports", "World"]
@@ -67,7 +67,7 @@ def student_files(folder: Path, kind: StudentKind, tokenizer: Path, seed: int = 
     table = torch.randn(len(pieces), dimensions + architecture.weighted)
     vocabulary = Vocabulary(list(range(len(pieces))), None, pieces["[PAD]"])
     student = StudentModule(PlainEmbedding(table), architecture.head(dimensions, len(LABELS), 0.0), vocabulary).eval()
-    export_onnx(student, folder / ONNX_FILE)
+    export_student(student, folder / ONNX_FILE, best_precision(student))
     manifest = StudentManifest(
         kind=kind,
         labels=LABELS,

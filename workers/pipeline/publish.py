@@ -17,7 +17,6 @@ from workers.training.candidates import (
     both_logits,
     run_logits,
     student_candidate,
-    table_precision,
     teacher_candidate,
     tfidf_candidate,
 )
@@ -35,7 +34,7 @@ from workers.training.metrics import (
 from workers.training.onnx_export import prove_agreement, prove_parity
 from workers.training.recorder import Recorder
 from workers.training.score_report import published_temperature, scope_quantiles, score_report
-from workers.training.size_report import precision_entries
+from workers.training.size_report import precision_entries, shipped_precision
 from workers.training.split import Lineage, Split
 from workers.training.transfer import Part, read_transfer
 
@@ -86,8 +85,13 @@ def publish(inputs: PublishInputs, out: Path, recorder: Recorder) -> PublishMetr
     in int8 on too many texts: such a student is not published.
     """
     split, shipped = inputs.split, "student" if not inputs.split.refit else Lineage.PUBLISHED.value
-    precision = table_precision(inputs.students, inputs.spec.precision)
     texts = [row.text for row in split.holdout]
+    truth = np.array(split.targets(split.holdout))
+    others = _unlabelled(inputs)
+    precisions = precision_entries(inputs.students, "student", texts + others, truth, out)
+    precision = shipped_precision(
+        inputs.students, shipped, inputs.spec.precision, precisions, texts + others, inputs.spec.int8_agreement, out
+    )
     shutil.copy(inputs.students / TOKENIZER_FILE, out / TOKENIZER_FILE)
     candidates: list[Candidate] = []
     curve: list[int] = json.loads((inputs.students / CURVE_FILE).read_text())
@@ -189,7 +193,7 @@ def publish(inputs: PublishInputs, out: Path, recorder: Recorder) -> PublishMetr
             "ece": metrics.ece,
         },
         precision=precision,
-        precisions=precision_entries(inputs.students, "student", texts + others, truth, out),
+        precisions=precisions,
         temperature=honest.published_temperature,
         selective=honest.selective,
         scope_quantiles=scope_quantiles(student.logits),

@@ -26,13 +26,17 @@ class CnnHead(nn.Module):
         mask = mask.unsqueeze(-1)
         vectors = vectors * mask
         mean = self.norm(vectors.sum(1) / mask.sum(1).clamp(min=1))
-        kernel = self._kernel()
+        kernel = self.kernel()
         tops = [(part @ kernel).amax(1) for part in windows(vectors, max(_WIDTHS), self.dimensions)]
-        top = reduce(torch.maximum, tops) + torch.cat([linear.get_parameter("bias") for linear in self.filters])
+        top = reduce(torch.maximum, tops) + self.biases()
         logits: Tensor = self.out(self.dropout(torch.cat([torch.relu(top), mean], dim=-1)))
         return logits
 
-    def _kernel(self) -> Tensor:
+    def biases(self) -> Tensor:
+        """(channels of all filters,)"""
+        return torch.cat([linear.get_parameter("bias") for linear in self.filters])
+
+    def kernel(self) -> Tensor:
         """(width * D, channels of all filters): the narrower ones have zeros where the widest reads on."""
         missing = [(max(_WIDTHS) - width) * self.dimensions for width in _WIDTHS]
         weights = [linear.get_parameter("weight") for linear in self.filters]

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import onnxruntime
 import torch
@@ -24,8 +23,8 @@ from workers.training.checkpoints import StudentShape, load_student
 from workers.training.devices import pick_device
 from workers.training.distillation import student_ids, student_logits
 from workers.training.encoder import attention_mask, encode, load_teacher, predict_logits
-from workers.training.onnx_export import export_onnx, onnx_logits
-from workers.training.precision import convert_table
+from workers.training.onnx_export import onnx_logits
+from workers.training.precision import export_student
 from workers.training.split import Lineage, Split
 
 _TIMED_TEXTS = 50
@@ -66,8 +65,7 @@ def student_candidate(
 ) -> tuple[Candidate, Tensor, StudentShape]:
     """Exports `run` to `onnx` and scores it with onnxruntime. Returns torch's logits (N, C) too, for the proof of parity."""
     student, shape = load_student(folder, run)
-    export_onnx(student, onnx)
-    convert_table(onnx, precision)
+    export_student(student, onnx, precision)
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
     ids = student_ids(tokenizer, texts, shape.max_tokens, shape.pad_id)
     options = onnxruntime.SessionOptions()
@@ -96,11 +94,6 @@ def both_logits(folder: Path, run: str, texts: list[str], onnx: Path) -> tuple[T
     student, shape = load_student(folder, run)
     ids = student_ids(Tokenizer.from_file(str(folder / TOKENIZER_FILE)), texts, shape.max_tokens, shape.pad_id)
     return student_logits(student, ids, shape.pad_id), onnx_logits(onnx, ids, shape.pad_id)
-
-
-def table_precision(folder: Path, wanted: Literal["auto"] | TablePrecision) -> TablePrecision:
-    """What the stage `distil` planned with, unless something else is wanted."""
-    return load_student(folder, "student")[1].precision if wanted == "auto" else wanted
 
 
 def tfidf_candidate(split: Split, texts: list[str]) -> Candidate:

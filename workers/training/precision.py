@@ -1,4 +1,7 @@
-"""The type of the embedding table, which is nearly all of a student's file: fp32, fp16 or int8. The rest stays in single precision."""
+"""The type of the embedding table, which is nearly all of a student's file: fp32, fp16 or int8.
+
+The rest stays in single precision, but for a convolutional student in int8, whose filters are integers too.
+"""
 
 from pathlib import Path
 
@@ -7,9 +10,31 @@ import onnx
 from onnx import helper, numpy_helper
 
 from app.contracts.spec import TablePrecision
+from workers.students.base import Student
+from workers.students.cnn import CnnHead
+from workers.training.integer_export import TABLE, export_integers
+from workers.training.onnx_export import export_onnx
 
-TABLE = "embedding.table"
 _SCALE = "embedding.scale"
+
+
+def has_integer_form(student: Student) -> bool:
+    """Whether int8 is faster than fp16, and not only smaller."""
+    return isinstance(student.head, CnnHead)
+
+
+def best_precision(student: Student) -> TablePrecision:
+    """What ships if it costs nothing."""
+    return "int8" if has_integer_form(student) else "fp16"
+
+
+def export_student(student: Student, path: Path, precision: TablePrecision) -> None:
+    """Writes the file that ships."""
+    if precision == "int8" and has_integer_form(student):
+        export_integers(student, path)
+    else:
+        export_onnx(student, path)
+        convert_table(path, precision)
 
 
 def convert_table(path: Path, precision: TablePrecision) -> None:

@@ -1,7 +1,7 @@
-"""What each type of table costs and keeps."""
+"""What each type of table costs and keeps, and which one ships."""
 
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 from tokenizers import Tokenizer
 
@@ -10,8 +10,8 @@ from app.contracts.students import TOKENIZER_FILE, PrecisionEntry
 from workers.training.checkpoints import load_student
 from workers.training.distillation import student_ids, student_logits
 from workers.training.metrics import Indices
-from workers.training.onnx_export import export_onnx, onnx_logits
-from workers.training.precision import convert_table
+from workers.training.onnx_export import ParityError, onnx_logits, prove_agreement
+from workers.training.precision import export_student, has_integer_form
 
 
 def precision_entries(students: Path, run: str, texts: list[str], truth: Indices, work: Path) -> dict[str, PrecisionEntry]:
@@ -24,8 +24,7 @@ def precision_entries(students: Path, run: str, texts: list[str], truth: Indices
     entries: dict[str, PrecisionEntry] = {}
     for precision in get_args(TablePrecision):
         file = work / f"{precision}.onnx"
-        export_onnx(student, file)
-        convert_table(file, precision)
+        export_student(student, file, precision)
         found = onnx_logits(file, ids, shape.pad_id)
         entries[precision] = PrecisionEntry(
             bytes=file.stat().st_size + tokenizer.stat().st_size,
@@ -35,3 +34,36 @@ def precision_entries(students: Path, run: str, texts: list[str], truth: Indices
         )
         file.unlink()
     return entries
+
+
+def shipped_precision(
+    students: Path,
+    run: str,
+    wanted: Literal["auto"] | TablePrecision,
+    entries: dict[str, PrecisionEntry],
+    texts: list[str],
+    least: float,
+    work: Path,
+) -> TablePrecision:
+    """Of `run`, the student that ships; `entries` are the measured one's, on the same texts. Leaves nothing in `work`.
+
+    `auto` is what the stage `distil` planned with. Where that is fp16 and int8 would be faster, it is int8, if that costs no right answer
+    on the holdout and both students answer at least `least` of the texts as before.
+    """
+    student, shape = load_student(students, run)
+    if wanted != "auto":
+        return wanted
+    if shape.precision != "fp16" or not has_integer_form(student):
+        return shape.precision
+    if entries["int8"].accuracy_difference < 0 or entries["int8"].agreement < least:
+        return "fp16"
+    ids = student_ids(Tokenizer.from_file(str(students / TOKENIZER_FILE)), texts, shape.max_tokens, shape.pad_id)
+    file = work / "shipped.onnx"
+    export_student(student, file, "int8")
+    try:
+        prove_agreement(student_logits(student, ids, shape.pad_id), onnx_logits(file, ids, shape.pad_id), least)
+    except ParityError:
+        return "fp16"
+    finally:
+        file.unlink()
+    return "int8"

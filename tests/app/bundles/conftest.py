@@ -19,7 +19,7 @@ from app.storage import file_sha256, get_storage
 from app.tables import Dataset, Job
 from tests.workers.students.samples import random_student
 from tests.workers.tiny import word_pieces
-from workers.training.onnx_export import export_onnx
+from workers.training.precision import best_precision, export_student
 
 ROOT = Path(__file__).parents[3]
 LABELS = ["card_arrival", "exchange | rate", "pin_change"]
@@ -36,7 +36,8 @@ def write_student(folder: Path, kind: StudentKind = "bag", temperature: float = 
     """The files that the publish stage leaves."""
     folder.mkdir(parents=True)
     pieces = word_pieces()
-    export_onnx(random_student(kind, pieces=len(pieces), classes=len(LABELS)), folder / ONNX_FILE)
+    student = random_student(kind, pieces=len(pieces), classes=len(LABELS))
+    export_student(student, folder / ONNX_FILE, best_precision(student))
     tokenizer = BertTokenizer(vocab=pieces).backend_tokenizer
     tokenizer.save(str(folder / TOKENIZER_FILE))
     lineage = {

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,7 +16,7 @@ from tokenizers import Tokenizer
 from app.contracts.comparison import ANSWERS_FILE
 from app.contracts.report import Report
 from app.contracts.spec import JobSpec, PublishSpec
-from app.contracts.students import ONNX_FILE, REPORT_FILE, STUDENT_MANIFEST_FILE, TOKENIZER_FILE, StudentManifest
+from app.contracts.students import ONNX_FILE, REPORT_FILE, STUDENT_MANIFEST_FILE, TOKENIZER_FILE, PrecisionEntry, StudentManifest
 from tests.workers.conftest import MemoryRecorder, NewFolder, StageResult
 from tests.workers.pipeline.test_finetune_teacher import logits_of
 from workers.pipeline import publish as stage
@@ -25,9 +26,10 @@ from workers.training.calibration import fit, softmax
 from workers.training.candidates import run_logits
 from workers.training.checkpoints import load_student
 from workers.training.distillation import student_ids, student_logits
+from workers.training.integer_export import TABLE
 from workers.training.onnx_export import ParityError, onnx_logits
-from workers.training.precision import TABLE
 from workers.training.score_quality import brier_score
+from workers.training.size_report import shipped_precision
 from workers.training.split import Lineage, Split
 from workers.training.transfer import TRANSFER_FILE, Part
 
@@ -49,7 +51,7 @@ def test_the_manifest_is_what_serving_relies_on(published: StageResult[PublishMe
     assert (manifest.kind, manifest.max_tokens, manifest.pad_id) == ("cnn", 32, 0)
     assert manifest.bytes == published.metrics.bytes == size
     assert manifest.parity == {"max_abs_logit_difference": published.metrics.max_abs_logit_difference, "rows": len(split.holdout)}
-    assert 0 <= published.metrics.max_abs_logit_difference < 1e-4
+    assert 0 < published.metrics.max_abs_logit_difference < 1  # of the integers
     assert manifest.metrics["accuracy"] == published.metrics.accuracy
     assert manifest.lineage == {"dataset": "abc", "refit": True}
 
@@ -97,8 +99,8 @@ def test_what_ships_is_the_published_student_and_what_is_scored_the_measured_one
     ids = student_ids(tokenizer, [row.text for row in split.holdout], 32, 0)
     ships = onnx_logits(published.folder / ONNX_FILE, ids, 0)
     logits = {run: student_logits(load_student(publish_inputs.students, run)[0], ids, 0) for run in ("student", "published")}
-    assert torch.allclose(ships, logits["published"], atol=1e-4)
-    assert not torch.allclose(ships, logits["student"], atol=1e-2)
+    rounding = (ships - logits["published"]).abs().mean()
+    assert rounding < 0.1 * (ships - logits["student"]).abs().mean()
     assert report.refit
     truth = torch.tensor(split.targets(split.holdout))
     scored = next(entry for entry in report.entries if entry.name == "student")
@@ -137,8 +139,8 @@ def test_the_scores_are_those_of_the_measured_student_and_teacher(report: Report
     }
     for name, found in (("student", report.scores.student), ("teacher", report.scores.teacher)):
         numbers = logits[name].double().numpy()
-        assert found.temperature == pytest.approx(fit(numbers, truth).temperature, rel=1e-2)
-        assert found.before.brier == pytest.approx(brier_score(softmax(numbers, 1.0), truth), rel=1e-3)
+        assert found.temperature == pytest.approx(fit(numbers, truth).temperature, rel=2e-2)
+        assert found.before.brier == pytest.approx(brier_score(softmax(numbers, 1.0), truth), rel=5e-2)
         assert sum(part.rows for part in found.reliability) == len(truth)
         assert found.risk_coverage[-1].coverage == 1
         assert found.risk_coverage[-1].risk == pytest.approx(1 - next(e.accuracy.value for e in report.entries if e.name == name))
@@ -165,22 +167,56 @@ def test_what_serving_needs_of_the_scores_is_in_the_manifest(
 
 def test_each_type_of_table_is_measured(published: StageResult[PublishMetrics]) -> None:
     manifest = StudentManifest.model_validate_json((published.folder / STUDENT_MANIFEST_FILE).read_bytes())
-    assert manifest.precision == "fp16"
     found = manifest.precisions
     assert found["fp32"].bytes > found["fp16"].bytes > found["int8"].bytes
-    assert manifest.bytes == pytest.approx(found["fp16"].bytes, rel=1e-3)
+    assert manifest.bytes == pytest.approx(found[manifest.precision].bytes, rel=1e-3)
     for precision in ("fp32", "fp16"):  # the table holds what half precision holds
         assert (found[precision].agreement, found[precision].accuracy_difference) == (1, 0)
     assert found["int8"].max_abs_logit_difference > found["fp16"].max_abs_logit_difference
 
 
-def test_int8_ships_if_it_is_asked_for(publish_inputs: PublishInputs, tmp_path: Path) -> None:
-    asked = replace(publish_inputs, spec=PublishSpec(precision="int8", int8_agreement=0.9, bootstrap_samples=100))
+@pytest.mark.parametrize(("precision", "stored"), [("auto", onnx.TensorProto.UINT8), ("fp16", onnx.TensorProto.FLOAT16)])
+def test_the_type_that_is_asked_for_ships(publish_inputs: PublishInputs, tmp_path: Path, precision: Any, stored: int) -> None:
+    asked = replace(publish_inputs, spec=PublishSpec(precision=precision, int8_agreement=0.9, bootstrap_samples=100))
     publish(asked, tmp_path, MemoryRecorder())
     manifest = StudentManifest.model_validate_json((tmp_path / STUDENT_MANIFEST_FILE).read_bytes())
     table = next(tensor for tensor in onnx.load(tmp_path / ONNX_FILE).graph.initializer if tensor.name == TABLE)
-    assert (manifest.precision, table.data_type) == ("int8", onnx.TensorProto.INT8)
-    assert manifest.bytes == pytest.approx(manifest.precisions["int8"].bytes, rel=1e-3)
+    assert (manifest.precision, table.data_type) == ("fp16" if precision == "fp16" else "int8", stored)
+    assert manifest.bytes == pytest.approx(manifest.precisions[manifest.precision].bytes, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "accuracy", "agreement", "least", "expected"),
+    [
+        ("auto", 0.0, 0.995, 0.9, "int8"),
+        ("auto", 0.01, 0.995, 0.9, "int8"),
+        ("auto", -0.01, 0.995, 0.9, "fp16"),
+        ("auto", 0.0, 0.85, 0.9, "fp16"),
+        ("int8", -0.01, 0.995, 0.9, "int8"),
+        ("fp16", 0.0, 1.0, 0.9, "fp16"),
+    ],
+)
+def test_integers_ship_if_they_cost_nothing(
+    publish_inputs: PublishInputs, split: Split, tmp_path: Path, wanted: Any, accuracy: float, agreement: float, least: float, expected: str
+) -> None:
+    entry = PrecisionEntry(bytes=1, accuracy_difference=accuracy, agreement=agreement, max_abs_logit_difference=0.1)
+    texts = [row.text for row in split.holdout]
+    assert shipped_precision(publish_inputs.students, "published", wanted, {"int8": entry}, texts, least, tmp_path) == expected
+    assert not list(tmp_path.iterdir())
+
+
+def test_integers_do_not_ship_if_the_published_student_answers_otherwise_in_them(
+    publish_inputs: PublishInputs, split: Split, tmp_path: Path
+) -> None:
+    """One piece far larger than the others leaves these a few integers each."""
+    shutil.copytree(publish_inputs.students, students := tmp_path / "students")
+    weights = load_file(file := students / "published.safetensors")
+    weights["embedding.table"][1] = 6e4
+    save_file(weights, file)
+    entry = PrecisionEntry(bytes=1, accuracy_difference=0.0, agreement=1.0, max_abs_logit_difference=0.1)
+    texts = [row.text for row in split.holdout]
+    assert shipped_precision(students, "published", "auto", {"int8": entry}, texts, 0.99, tmp_path) == "fp16"
+    assert shipped_precision(students, "student", "auto", {"int8": entry}, texts, 0.9, tmp_path) == "int8"
 
 
 def test_a_limit_in_bytes_is_kept_by_what_ships(
@@ -214,7 +250,7 @@ def test_a_student_whose_export_differs_is_not_published(
     save_file({name: tensor * 1e5 if name == "head.out.weight" else tensor for name, tensor in weights.items()}, file)
     out = tmp_path / "out"
     out.mkdir()
-    strict = replace(publish_inputs, students=students, spec=PublishSpec(parity_tolerance=1e-3, bootstrap_samples=100))
+    strict = replace(publish_inputs, students=students, spec=PublishSpec(precision="fp16", parity_tolerance=1e-3, bootstrap_samples=100))
     with pytest.raises(ParityError, match="not published"):
         publish(strict, out, MemoryRecorder())
     assert not (out / STUDENT_MANIFEST_FILE).exists()

@@ -12,8 +12,9 @@ from app.contracts.spec import StudentKind, TablePrecision
 from tests.workers.students.samples import random_student
 from tests.workers.training.test_onnx_export import IDS
 from workers.training.distillation import student_logits
+from workers.training.integer_export import TABLE
 from workers.training.onnx_export import ParityError, export_onnx, onnx_logits, prove_agreement, prove_parity
-from workers.training.precision import TABLE, convert_table
+from workers.training.precision import convert_table
 
 ROWS = torch.arange(300) % 120
 
