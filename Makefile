@@ -11,7 +11,7 @@ PEERS_INSTALLED := $(PEERS)/.installed
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test chaos lint bench bench-quality bench-sampling bench-serving clean
+.PHONY: help install demo up test fuzz chaos lint bench bench-quality bench-sampling bench-serving clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,9 @@ lint: install ## ruff, mypy and the import contracts
 
 test: lint ## lint, then all tests
 	$(BIN)/python -m pytest
+
+fuzz: install ## every route asked by schemathesis, far longer than `make test` does; options in FUZZ
+	FUZZ="$(or $(FUZZ),--max-examples 200)" $(BIN)/python -m pytest tests/app/fuzz --timeout 0 -s
 
 chaos: install ## 200 random faults against 20 jobs and more, about an hour; options in CHAOS, see docs/chaos.md
 	$(BIN)/python -m tests.chaos --jobs 20 --faults 200 --seed 0 $(CHAOS)

@@ -7,8 +7,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 CONTENT_TYPE = "application/problem+json"
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 class FieldError(BaseModel):
@@ -88,12 +90,20 @@ def install_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
-        kinds = {404: "route-not-found", 405: "method-not-allowed"}
-        answer = ServiceError(
-            error.status_code, kinds.get(error.status_code, "http-error"), str(error.detail), remedy="See /docs for the routes."
-        )
+        kinds = {400: "unreadable-body", 404: "route-not-found", 405: "method-not-allowed"}
+        remedy = "Send JSON in UTF-8." if error.status_code == 400 else "See /docs for the routes."
+        answer = ServiceError(error.status_code, kinds.get(error.status_code, "http-error"), str(error.detail), remedy=remedy)
         answer.headers = dict(error.headers) if error.headers else None
+        if error.status_code == 405:
+            answer.headers = {"Allow": ", ".join(_allowed(request))}
         return _respond(request, answer)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Of a path, by all its routes; the router tells those of the first one."""
+    routes = request.app.routes
+    scopes = [{**request.scope, "method": method} for method in _METHODS]
+    return [scope["method"] for scope in scopes if any(route.matches(scope)[0] == Match.FULL for route in routes)]
 
 
 def _respond(request: Request, error: ServiceError) -> JSONResponse:

@@ -8,8 +8,9 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
+from fastapi import Header
 from sqlalchemy import Select, delete, func, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
@@ -32,6 +33,15 @@ class Ticket:
 
     key: str
     fingerprint: str
+
+
+IdempotencyKeyHeader = Annotated[
+    str | None,
+    Header(
+        description="Sent again, the same request gets the first one's answer.",
+        json_schema_extra={"minLength": 1, "maxLength": MAX_LENGTH, "pattern": r"^[\x20-\x7e]*$"},
+    ),
+]
 
 
 def checked_key(header: str | None) -> str | None:

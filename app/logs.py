@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TextIO, TypeVar
 
 from app.config import get_settings
 
@@ -124,7 +124,7 @@ def adopt(name: str) -> None:
     logger.setLevel(logging.NOTSET)
 
 
-class _Handler(logging.StreamHandler):  # type: ignore[type-arg]  # generic for the type checker alone
+class _Handler(logging.StreamHandler[TextIO]):
     """Known by its class, so that `configure_logging` replaces its own handler and no other."""
 
 

@@ -15,10 +15,10 @@ from app.bundles.routes import router as bundles
 from app.config import get_settings
 from app.datasets.routes import router as datasets
 from app.errors import CONTENT_TYPE, Problem, install_handlers
-from app.jobs.openapi import problems
 from app.jobs.routes import router as jobs
 from app.logs import configure_logging
 from app.maintenance.routes import router as maintenance
+from app.openapi import DescribedApi, problems
 from app.predictions.cache import StudentCache
 from app.predictions.predictor import Predictor, names_followed
 from app.predictions.routes import router as predictions
@@ -39,11 +39,11 @@ DESCRIPTION = "Turns a small labelled text dataset into a compact classifier, an
 
 def create_app() -> FastAPI:
     """The application, with its own metrics and its own cache of students. Connects to nothing yet."""
-    app = FastAPI(
+    app = DescribedApi(
         title="gendistil",
         version=version("gendistil"),
         description=DESCRIPTION,
-        responses=problems(_422="The request is not valid."),
+        responses=problems(_422="The request is not valid.", _503="The database or the blob store does not answer."),
         lifespan=_lifespan,
     )
     app.state.metrics = Metrics()

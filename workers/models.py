@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.contracts.models import EMBEDDED_MODELS, EMBEDDED_PREFIX, EmbeddedModel
+from app.contracts.models import EMBEDDED_MODELS, EMBEDDED_PREFIX, EmbeddedModel, embedded_model
 
 _FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 
@@ -34,9 +34,9 @@ def resolve_model(reference: str, cache_dir: Path) -> ModelFolder:
     """
     if reference.startswith(EMBEDDED_PREFIX):
         name = reference.removeprefix(EMBEDDED_PREFIX)
-        if name not in EMBEDDED_MODELS:
+        if (model := embedded_model(reference)) is None:
             raise ModelUnavailable(f"There is no embedded model {name!r}; there are {', '.join(EMBEDDED_MODELS)}.")
-        return _embedded(name, EMBEDDED_MODELS[name], cache_dir)
+        return _embedded(name, model, cache_dir)
     path = Path(reference).expanduser()
     return _local(path) if path.is_dir() else _hub(reference)
 

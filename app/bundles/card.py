@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from app.bundles.schemas import BundleInfo
-from app.contracts.models import EMBEDDED_MODELS, EMBEDDED_PREFIX
+from app.contracts.models import embedded_model
 from app.contracts.report import Interval, Report
 from app.contracts.students import STUDENTS, StudentManifest
 
@@ -134,7 +134,7 @@ def _licences(manifest: StudentManifest) -> str:
         reference = dict(_items(spec.get(role))).get("model")
         if not isinstance(reference, str):
             continue
-        known = EMBEDDED_MODELS.get(reference.removeprefix(EMBEDDED_PREFIX)) if reference.startswith(EMBEDDED_PREFIX) else None
+        known = embedded_model(reference)
         terms = f"{known.summary} Licence: {known.licence}." if known else "See its own licence."
         lines.append(f"- {role}: {_cell(reference)}. {terms}")
     lines.append("- The student's weights derive from these models and from your rows: both sets of terms go with them.")

@@ -6,8 +6,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from tokenizers import Tokenizer
 
@@ -21,12 +19,11 @@ from app.contracts.students import ONNX_FILE, ONNX_INPUT, ONNX_OUTPUT, TOKENIZER
 from app.database import transaction
 from app.errors import ServiceError
 from app.jobs.promotion import promote
-from app.jobs.versions import next_version
-from app.predictions.runtime import load_student
+from app.jobs.versions import add_version
+from app.predictions.runtime import StudentRuntime, load_student
 from app.storage import BlobStore
 from app.students.schemas import StudentVersion
 from app.students.service import get_student
-from app.tables import Student
 
 
 def import_student(content: bytes, name: str | None, asked: Promote, limits: Limits, storage: BlobStore) -> StudentVersion:
@@ -67,23 +64,22 @@ def _try_out(folder: Path, artefact: ArtefactManifest, manifest: StudentManifest
         raise refused(f"{ONNX_FILE}: {error}") from None
     trial.publish(folder, artefact)
     try:
-        load_student(trial, artefact.key).probabilities(["a", "", "a b c " * manifest.max_tokens])
-        _check_signature(folder, manifest)
+        student = load_student(trial, artefact.key)
+        student.probabilities(["a", "", "a b c " * manifest.max_tokens])
+        _check_signature(student, folder / TOKENIZER_FILE)
     except ServiceError:
         raise
     except Exception as error:  # onnxruntime's exceptions are private to it; whichever it was, this student cannot serve
         raise refused(f"the student does not run: {error}") from None
 
 
-def _check_signature(folder: Path, manifest: StudentManifest) -> None:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(folder / ONNX_FILE), options, providers=["CPUExecutionProvider"])
+def _check_signature(student: StudentRuntime, tokenizer: Path) -> None:
+    session, manifest = student.session, student.manifest
     given, made = ([(slot.name, slot.type, len(slot.shape)) for slot in slots] for slots in (session.get_inputs(), session.get_outputs()))
     if given != [(ONNX_INPUT, "tensor(int64)", 2)] or made != [(ONNX_OUTPUT, "tensor(float)", 2)]:
         raise refused(f"{ONNX_FILE} does not take {ONNX_INPUT} (B, T) and give {ONNX_OUTPUT} (B, C)")
     # The tokenizer must know no piece that the student has no vector for.
-    last = max(Tokenizer.from_file(str(folder / TOKENIZER_FILE)).get_vocab().values(), default=0)
+    last = max(Tokenizer.from_file(str(tokenizer)).get_vocab().values(), default=0)
     ids = np.array([[0, last], [last, manifest.pad_id], [manifest.pad_id, manifest.pad_id]], np.int64)
     logits = session.run([ONNX_OUTPUT], {ONNX_INPUT: ids})[0]
     if logits.shape != (len(ids), len(manifest.labels)) or not np.isfinite(logits).all():
@@ -93,17 +89,9 @@ def _check_signature(folder: Path, manifest: StudentManifest) -> None:
 def _register(session: Session, name: str, bundle: UploadedBundle, key: str, asked: Promote) -> StudentVersion:
     size = sum(len(bundle.files[file]) for file in (ONNX_FILE, TOKENIZER_FILE))
     content = bundle.manifest.model_copy(update={"bytes": size}).model_dump(mode="json")
-    while True:
-        version = next_version(session, name)
-        student = Student(name=name, version=version, job_id=None, kind=bundle.manifest.kind, artefact_key=key, manifest=content)
-        try:
-            with session.begin_nested():
-                session.add(student)
-        except IntegrityError:  # a job of this name took the version
-            continue
-        break
+    student = add_version(session, name, job_id=None, kind=bundle.manifest.kind, artefact_key=key, manifest=content)
     origin = f"imported: first published as {bundle.info.name}:{bundle.info.version}"
-    promotion = promote(session, name, version, None, asked, origin)
+    promotion = promote(session, name, student.version, None, asked, origin)
     student.promotion = {"moved": promotion.moved, "reason": promotion.reason, "comparison": None}
     session.flush()
-    return next(found for found in get_student(session, name).versions if found.version == version)
+    return next(found for found in get_student(session, name).versions if found.version == student.version)

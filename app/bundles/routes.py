@@ -14,15 +14,15 @@ from app.contracts.comparison import Promote
 from app.database import ReadSessionDep
 from app.datasets.uploads import content_type_of, read_body
 from app.errors import ServiceError
-from app.jobs.openapi import problems
 from app.jobs.schemas import NAME_PATTERN
+from app.openapi import problems
 from app.storage import get_storage
-from app.students.schemas import StudentVersion
+from app.students.schemas import REFERENCE_PATTERN, StudentVersion
 
 router = APIRouter(prefix="/students", tags=["students"])
 
 ZIP = "application/zip"
-_REFERENCE = Path(description="`name`, `name@alias` or `name:version`.")
+_REFERENCE = Path(description="`name`, `name@alias` or `name:version`.", json_schema_extra={"pattern": REFERENCE_PATTERN})
 
 
 @router.get(

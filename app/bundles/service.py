@@ -1,7 +1,6 @@
 """A published student as a bundle: what it needs to run anywhere, and what there is to know about it."""
 
 import hashlib
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,9 @@ from app.bundles.schemas import BUNDLE_FILE, BundleInfo, DataCounts
 from app.contracts.artefacts import ArtefactManifest
 from app.contracts.report import Report
 from app.contracts.students import ONNX_FILE, REPORT_FILE, STUDENT_MANIFEST_FILE, TOKENIZER_FILE, StudentManifest
-from app.errors import ServiceError
 from app.storage import BlobStore, TornArtefact
-from app.students.service import find_student
+from app.students.service import broken_student, find_student
 from app.tables import Dataset, Job, Student
-
-logger = logging.getLogger(__name__)
 
 CARD_FILE = "README.md"
 PROGRAM_FILE = "predict.py"
@@ -46,10 +42,7 @@ def make_bundle(session: Session, reference: str, storage: BlobStore) -> Bundle:
         if artefact is None or any(name not in artefact.files for name in STUDENT_FILES):
             raise TornArtefact(f"{row.artefact_key}: it is not complete")
     except (FileNotFoundError, TornArtefact) as error:
-        logger.exception("student %s:%s (artefact %s) cannot be sent", row.name, row.version, row.artefact_key)
-        detail = f"The files of {row.name}:{row.version} are missing or damaged: {error}"
-        remedy = "Restore the blob store, use another version, or run its job's dataset again."
-        raise ServiceError(503, "student-broken", detail, remedy=remedy) from error
+        raise broken_student(row.name, row.version, row.artefact_key, error) from error
     return _assembled(row, artefact, folder, data)
 
 

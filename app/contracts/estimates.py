@@ -7,7 +7,7 @@ a job's own stages give rescale all the rest. Waiting for a free worker is not c
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.contracts.models import EMBEDDED_MODELS, EMBEDDED_PREFIX
+from app.contracts.models import embedded_model
 from app.contracts.spec import JobSpec, StudentKind
 from app.contracts.stages import GRAPH, Stage, StageStatus
 
@@ -185,5 +185,5 @@ def _texts_seen(spec: JobSpec, epochs: int, texts: float) -> float:
 
 def parameters_of(reference: str, role: str) -> float:
     """`role`: teacher or generator. A guess for models that are not embedded."""
-    model = EMBEDDED_MODELS.get(reference.removeprefix(EMBEDDED_PREFIX)) if reference.startswith(EMBEDDED_PREFIX) else None
+    model = embedded_model(reference)
     return float(model.parameters) if model else UNKNOWN_PARAMETERS[role]

@@ -52,3 +52,8 @@ EMBEDDED_MODELS: dict[str, EmbeddedModel] = {
         summary="SmolLM2-135M-Instruct, a causal language model for English.",
     ),
 }
+
+
+def embedded_model(reference: str) -> EmbeddedModel | None:
+    """What `embedded:<name>` refers to; None for an unknown name, and for every other kind of reference."""
+    return EMBEDDED_MODELS.get(reference.removeprefix(EMBEDDED_PREFIX)) if reference.startswith(EMBEDDED_PREFIX) else None

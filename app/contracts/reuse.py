@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from app.contracts.artefacts import artefact_key
-from app.contracts.models import EMBEDDED_MODELS, EMBEDDED_PREFIX
+from app.contracts.models import embedded_model
 from app.contracts.spec import JobSpec
 from app.contracts.stages import GRAPH, Stage
 
@@ -27,5 +27,5 @@ def expected_keys(spec: JobSpec, dataset_hash: str, done: Mapping[Stage, str] | 
 
 def _fingerprint(reference: str) -> str | None:
     """Of an embedded model; a folder's or a hub's is not known before its files are read."""
-    model = EMBEDDED_MODELS.get(reference.removeprefix(EMBEDDED_PREFIX)) if reference.startswith(EMBEDDED_PREFIX) else None
+    model = embedded_model(reference)
     return model.sha256 if model else None

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
@@ -11,25 +11,25 @@ from app.database import ReadSessionDep, transaction
 from app.datasets.schemas import DATASET_BODY, DatasetView, dataset_view
 from app.datasets.service import delete_dataset, get_dataset, list_datasets, prepare_rows, store_rows
 from app.datasets.uploads import Upload, bad_field, read_upload
-from app.errors import Problem
-from app.idempotency import REPLAYED, Ticket, checked_key, earlier_answer, fingerprint, keep_answer
+from app.idempotency import REPLAYED, IdempotencyKeyHeader, Ticket, checked_key, earlier_answer, fingerprint, keep_answer
+from app.openapi import problems
 from app.paging import Page, PageLimit
 from app.storage import get_storage
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
-_FAULTS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem, "description": "The body cannot be read: not UTF-8, a broken row, malformed JSON or multipart."},
-    413: {"model": Problem, "description": "The body is larger than the limit."},
-    415: {"model": Problem, "description": "Not a format that is read."},
-    422: {"model": Problem, "description": "The rows cannot be used; `errors` names rows, columns and remedies."},
-}
+_FAULTS = problems(
+    _400="The body cannot be read: not UTF-8, a broken row, malformed JSON or multipart. Or the Idempotency-Key is none.",
+    _409="The same request is being worked on.",
+    _413="The body is larger than the limit.",
+    _415="Not a format that is read.",
+    _422="The rows cannot be used; `errors` names rows, columns and remedies.",
+)
+_NO_DATASET = "There is no such dataset."
 
 
 @router.post("", status_code=201, response_model=DatasetView, responses=_FAULTS, openapi_extra=DATASET_BODY)
-async def upload_dataset(
-    request: Request, idempotency_key: Annotated[str | None, Header(description="Sent again, it gets the first answer.")] = None
-) -> Response:
+async def upload_dataset(request: Request, idempotency_key: IdempotencyKeyHeader = None) -> Response:
     """Checks and stores labelled rows (CSV, JSON Lines or JSON). The same rows get the same dataset."""
     key = checked_key(idempotency_key)
     upload = await read_upload(request, get_settings().limits)
@@ -57,7 +57,7 @@ def _store(upload: Upload, key: str | None) -> tuple[dict[str, Any], bool]:
         return answer, False
 
 
-@router.get("")
+@router.get("", responses=problems(_422="An unknown cursor, or a value out of range."))
 def list_all(
     session: ReadSessionDep, limit: PageLimit, after: Annotated[str | None, Query(description="Id of the last dataset seen.")] = None
 ) -> Page[DatasetView]:
@@ -67,12 +67,12 @@ def list_all(
     return Page[DatasetView](items=views, has_more=has_more, next_after=views[-1].id if has_more else None)
 
 
-@router.get("/{dataset_id}", responses={404: {"model": Problem}})
+@router.get("/{dataset_id}", responses=problems(_404=_NO_DATASET))
 def read_one(dataset_id: str, session: ReadSessionDep) -> DatasetView:
     return dataset_view(get_dataset(session, dataset_id))
 
 
-@router.delete("/{dataset_id}", status_code=204, responses={404: {"model": Problem}, 409: {"model": Problem}})
+@router.delete("/{dataset_id}", status_code=204, responses=problems(_404=_NO_DATASET, _409="Jobs were made from it."))
 def delete_one(dataset_id: str) -> None:
     """Removes a dataset that no job was made from, or whose jobs were deleted."""
     delete_dataset(dataset_id, get_storage())

@@ -38,11 +38,6 @@ def prepare_rows(rows: list[RawRow], test: list[RawRow], limits: Limits) -> Prep
     return PreparedRows(checked, content, test_content, content_hash(content, test_content))
 
 
-def create_dataset(session: Session, rows: list[RawRow], test: list[RawRow], *, limits: Limits, storage: BlobStore) -> Dataset:
-    """Checks and stores rows, and `test` rows if the caller brings a holdout. Raises `ServiceError` 422 as `prepare_rows` does."""
-    return store_rows(session, prepare_rows(rows, test, limits), storage)
-
-
 def store_rows(session: Session, prepared: PreparedRows, storage: BlobStore) -> Dataset:
     """Rows that are stored already are found again, and kept from being deleted before the transaction ends.
 

@@ -8,18 +8,18 @@ A worker's hold on a stage run is the pair of its id and `attempt`: a function t
 An error is `{"type", "detail", "remedy"}`; the job's own error also names the `stage`.
 """
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, case, delete, func, or_, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.contracts.comparison import Comparison, Promote
 from app.contracts.stages import GRAPH, JobStatus, Stage, StageStatus
 from app.jobs.aliases import LATEST
 from app.jobs.promotion import promote
-from app.jobs.versions import next_version
+from app.jobs.versions import add_version
 from app.queue import enqueue
 from app.tables import Event, Job, StageRun, Student, utcnow
 
@@ -40,6 +40,16 @@ def stage_runs(session: Session, job_id: str) -> list[StageRun]:
     """The job's stage runs as committed last, its stages in run order, the shards of each among them."""
     query = select(StageRun).where(StageRun.job_id == job_id).order_by(StageRun.id)
     return list(session.scalars(query.execution_options(populate_existing=True)))
+
+
+def done_stages(runs: Iterable[StageRun]) -> set[Stage]:
+    """Those that succeeded as a whole."""
+    return {Stage(run.stage) for run in runs if not run.shard and run.status == StageStatus.SUCCEEDED}
+
+
+def shards_of(run: StageRun) -> tuple[ColumnElement[bool], ...]:
+    """What is true of the rows of the shards of a stage, and of no other row."""
+    return StageRun.job_id == run.job_id, StageRun.stage == run.stage, StageRun.shard > 0
 
 
 def record_event(session: Session, job_id: str, type: str, message: str, *, stage: str | None = None, **data: Any) -> None:
@@ -75,7 +85,7 @@ def claim(session: Session, stage_run_id: int, worker: str) -> StageRun | None:
         return None
     run = session.get_one(StageRun, stage_run_id, populate_existing=True)
     job.status = JobStatus.RUNNING
-    first = session.scalar(select(func.min(StageRun.started_at)).where(*_shards_of(run)))
+    first = session.scalar(select(func.min(StageRun.started_at)).where(*shards_of(run)))
     run.started_at = min(now, first) if first and not run.shard else now  # what its shards took is the stage's own
     record_event(
         session, job.id, "stage_started", f"{name_of(run)} started", stage=run.stage, shard=run.shard, attempt=run.attempt, worker=worker
@@ -107,7 +117,7 @@ def finish_stage(
     _end(run, StageStatus.SUCCEEDED)
     run.artefact_key, run.reused, run.metrics, run.error, run.peak_bytes = artefact_key, reused, metrics, None, peak_bytes
     if not run.shard:  # put together, shards are of no use any more
-        session.execute(update(StageRun).where(*_shards_of(run)).values(artefact_key=None))
+        session.execute(update(StageRun).where(*shards_of(run)).values(artefact_key=None))
     job.warnings = [*job.warnings, *(warning for warning in dict.fromkeys(warnings) if warning not in job.warnings)]
     how = "reused" if reused else "succeeded"
     record_event(session, job.id, "stage_succeeded", f"{name_of(run)} {how}", stage=run.stage, shard=run.shard, reused=reused)
@@ -212,16 +222,9 @@ def publish_version(
         raise JobStopped(job.id)
     if (known := session.scalar(select(Student).where(Student.job_id == job.id))) is not None:
         return known
-    while True:
-        version = next_version(session, job.name)
-        student = Student(name=job.name, version=version, job_id=job.id, kind=kind, artefact_key=artefact_key, manifest=manifest)
-        try:
-            with session.begin_nested():
-                session.add(student)
-        except IntegrityError:  # another job of this name took the version
-            continue
-        break
-    record_event(session, job.id, "student_published", f"published {job.name}:{version}", name=job.name, version=version)
+    student = add_version(session, job.name, job_id=job.id, kind=kind, artefact_key=artefact_key, manifest=manifest)
+    said = f"published {job.name}:{student.version}"
+    record_event(session, job.id, "student_published", said, name=job.name, version=student.version)
     _promote(session, locked, student, comparison)
     return student
 
@@ -260,7 +263,7 @@ def resume_job(session: Session, job: Job) -> None:
     # Shards that are done are found again by their content.
     session.execute(delete(StageRun).where(StageRun.job_id == job.id, StageRun.shard > 0))
     runs = stage_runs(session, job.id)
-    done = {Stage(run.stage) for run in runs if run.status == StageStatus.SUCCEEDED}
+    done = done_stages(runs)
     for run in runs:
         if run.status == StageStatus.SUCCEEDED:
             continue
@@ -304,8 +307,7 @@ def name_of(run: StageRun) -> str:
 
 def _has_inputs(session: Session, run: StageRun) -> bool:
     """False while an earlier stage, whose artefact was damaged, is made again."""
-    done = {Stage(other.stage) for other in stage_runs(session, run.job_id) if not other.shard and other.status == StageStatus.SUCCEEDED}
-    return set(GRAPH[Stage(run.stage)].after) <= done
+    return set(GRAPH[Stage(run.stage)].after) <= done_stages(stage_runs(session, run.job_id))
 
 
 def _withdraw(session: Session, run: StageRun) -> None:
@@ -314,10 +316,6 @@ def _withdraw(session: Session, run: StageRun) -> None:
         session.delete(run)
     elif run.status == StageStatus.QUEUED:
         run.status = StageStatus.PENDING
-
-
-def _shards_of(run: StageRun) -> tuple[ColumnElement[bool], ...]:
-    return StageRun.job_id == run.job_id, StageRun.stage == run.stage, StageRun.shard > 0
 
 
 def _whole(session: Session, run: StageRun) -> StageRun:
@@ -331,7 +329,7 @@ def _whole(session: Session, run: StageRun) -> StageRun:
 def _advance(session: Session, job: Job) -> None:
     runs = stage_runs(session, job.id)
     stages = [run for run in runs if not run.shard]
-    done = {Stage(run.stage) for run in stages if run.status == StageStatus.SUCCEEDED}
+    done = done_stages(runs)
     if len(done) == len(stages):
         job.status, job.finished_at = JobStatus.SUCCEEDED, utcnow()
         record_event(session, job.id, "job_succeeded", "all stages succeeded")

@@ -1,23 +1,10 @@
-"""How the calls of jobs are described in OpenAPI where FastAPI cannot tell: bodies read by hand, and answers of two media types."""
+"""How the calls of jobs are described in OpenAPI where FastAPI cannot tell: bodies of two kinds, and answers of two media types."""
 
 from typing import Any
 
-from pydantic import BaseModel
-
 from app.datasets.schemas import FILE_FIELDS
-from app.errors import CONTENT_TYPE, Problem
-from app.jobs.schemas import JobOptions, JobRequest
-
-Responses = dict[int | str, dict[str, Any]]
-
-
-def problems(**descriptions: str) -> Responses:
-    """Problem responses by status: `problems(_404="There is no such job.")`."""
-    schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
-    return {
-        int(status.removeprefix("_")): {"model": Problem, "description": text, "content": {CONTENT_TYPE: {"schema": schema}}}
-        for status, text in descriptions.items()
-    }
+from app.jobs.schemas import EventOut, JobOptions, JobRequest
+from app.openapi import Responses, inlined
 
 
 def media(media_type: str, description: str) -> Responses:
@@ -25,23 +12,28 @@ def media(media_type: str, description: str) -> Responses:
     return {200: {"description": description, "content": {media_type: {"schema": {"type": "string"}}}}}
 
 
-def inlined(model: type[BaseModel]) -> dict[str, Any]:
-    """The model's JSON schema with its definitions put in place, as a hand-written part of a document cannot refer to them."""
-    schema = model.model_json_schema()
-    definitions = schema.pop("$defs", {})
-
-    def put_in(part: Any) -> Any:
-        if isinstance(part, list):
-            return [put_in(item) for item in part]
-        if not isinstance(part, dict):
-            return part
-        if "$ref" in part:
-            return put_in(definitions[part["$ref"].rpartition("/")[2]])
-        return {name: put_in(value) for name, value in part.items()}
-
-    return {name: put_in(value) for name, value in schema.items()}
-
-
+EVENTS: Responses = {
+    200: {
+        "description": "A page of events, or a stream of them until the job has ended.",
+        "content": {
+            "text/event-stream": {
+                "itemSchema": {
+                    "type": "object",
+                    "required": ["data", "event", "id"],
+                    "properties": {
+                        "data": {
+                            "type": "string",
+                            "contentMediaType": "application/json",
+                            "contentSchema": {"$ref": f"#/components/schemas/{EventOut.__name__}"},
+                        },
+                        "event": {"type": "string"},
+                        "id": {"type": "string"},
+                    },
+                }
+            }
+        },
+    }
+}
 _OPTIONS = inlined(JobOptions)
 _FORM = {
     "type": "object",

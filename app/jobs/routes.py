@@ -13,16 +13,17 @@ from app.contracts.stages import JobStatus
 from app.contracts.students import REPORT_FILE
 from app.database import ReadSessionDep, SessionDep
 from app.errors import ServiceError
-from app.idempotency import REPLAYED, checked_key
+from app.idempotency import REPLAYED, IdempotencyKeyHeader, checked_key
 from app.jobs import service
 from app.jobs.deletion import delete_job
 from app.jobs.dry_run import estimate
 from app.jobs.events import list_events, stream_events
-from app.jobs.openapi import JOB_BODY, media, problems
+from app.jobs.openapi import EVENTS, JOB_BODY, media
 from app.jobs.schemas import EventOut, JobEstimate, JobOut, SyntheticText
 from app.jobs.submission import read_submission, submit
 from app.jobs.synthetic import missing_artefact, synthetic_page, synthetic_path, synthetic_stream
 from app.jobs.views import job_out, stage_history
+from app.openapi import problems
 from app.paging import Page, PageLimit
 from app.storage import TornArtefact, get_storage
 from app.tables import Job
@@ -63,7 +64,7 @@ Published = Annotated[Callable[[Job], None], Depends(_published)]
             }
         },
         **problems(
-            _400="The body cannot be read.",
+            _400="The body cannot be read, or the Idempotency-Key is none.",
             _404="There is no such dataset.",
             _409="The name belongs to another dataset, or the same request is being worked on.",
             _413="The body is larger than the limit.",
@@ -77,7 +78,7 @@ Published = Annotated[Callable[[Job], None], Depends(_published)]
 async def post_job(
     request: Request,
     dry_run: Annotated[bool, Query(description="Only tell what the job would take, and whether it fits.")] = False,
-    idempotency_key: Annotated[str | None, Header(description="Sent again, the same request gets the first one's answer.")] = None,
+    idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
     """Starts a distillation of a dataset into a student of the given name."""
     key = checked_key(idempotency_key)
@@ -126,7 +127,7 @@ def get_job(job_id: str, session: ReadSessionDep, published: Published) -> JobOu
 @router.get(
     "/{job_id}/events",
     response_model=Page[EventOut],
-    responses={**media("text/event-stream", "A page of events, or a stream of them until the job has ended."), **problems(_404=_NO_JOB)},
+    responses={**EVENTS, **problems(_404=_NO_JOB)},
 )
 def get_events(
     job_id: str,
@@ -138,13 +139,13 @@ def get_events(
     last_event_id: Annotated[int | None, Header(ge=0, le=_LARGEST_ID, description="Where a broken stream goes on.")] = None,
 ) -> Any:
     """What happened to the job, oldest first; live as Server-Sent Events on `Accept: text/event-stream`."""
+    service.get_job(session, job_id)
     if "text/event-stream" in accept:
-        service.get_job(session, job_id)
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         stream = stream_events(job_id, after if last_event_id is None else last_event_id, published)
         return EventSourceResponse(stream, headers=headers)
     events, has_more = list_events(session, job_id, after=after, limit=limit)
-    published(service.get_job(session, job_id))
+    published(service.get_job(session, job_id))  # read again: it must be no older than its events
     return Page[EventOut](items=events, has_more=has_more, next_after=events[-1].id if has_more else None)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.contracts.stages import GRAPH, Stage, StageStatus
-from app.jobs.lifecycle import OPEN_JOB, fail_stage, owned, record_event, requeue, stage_runs
+from app.jobs.lifecycle import OPEN_JOB, done_stages, fail_stage, owned, record_event, requeue, shards_of, stage_runs
 from app.tables import StageRun
 
 
@@ -22,14 +22,8 @@ def shard_stage(session: Session, run_id: int, attempt: int, shards: Mapping[int
     if (held := owned(session, run_id, attempt)) is None:
         return False
     job, run = held
-    known = {
-        shard.shard: shard
-        for shard in session.scalars(
-            select(StageRun)
-            .where(StageRun.job_id == job.id, StageRun.stage == run.stage, StageRun.shard > 0)
-            .execution_options(populate_existing=True)
-        )
-    }
+    query = select(StageRun).where(*shards_of(run)).execution_options(populate_existing=True)
+    known = {shard.shard: shard for shard in session.scalars(query)}
     run.status, run.attempt, run.worker = StageStatus.SHARDED, attempt - 1, None
     for number, size in sorted(shards.items()):
         shard = known.get(number)
@@ -69,14 +63,12 @@ def rebuild(session: Session, run_id: int, attempt: int, lost: Collection[Stage]
         if other.stage in lost and other.status == StageStatus.SUCCEEDED:
             other.artefact_key, other.attempt, other.reused = None, 0, False
             other.status = StageStatus.PENDING
-        elif other.status == StageStatus.QUEUED and set(GRAPH[Stage(other.stage)].after) & set(lost):
-            other.status = StageStatus.PENDING
     names = ", ".join(lost)
     record_event(
         session, job.id, "stage_rebuilt", f"{names} made again: {run.stage} found it damaged or gone", stage=run.stage, lost=list(lost)
     )
     session.flush()
-    done = {Stage(other.stage) for other in runs if not other.shard and other.status == StageStatus.SUCCEEDED}
+    done = done_stages(runs)
     for other in runs:
         if not other.shard and other.stage in lost and set(GRAPH[Stage(other.stage)].after) <= done:
             requeue(session, other)

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from app.contracts.models import EMBEDDED_MODELS, EMBEDDED_PREFIX
+from app.contracts.models import EMBEDDED_MODELS, EMBEDDED_PREFIX, embedded_model
 from app.contracts.presets import PRESETS, resolve_spec
 from app.contracts.spec import JobSpec
 from app.errors import FieldError, ServiceError
@@ -69,7 +69,7 @@ def _model_fault(field: str, role: str, reference: str) -> FieldError | None:
     known = ", ".join(f"{EMBEDDED_PREFIX}{name}" for name, model in EMBEDDED_MODELS.items() if model.role == role)
     remedy = f"Allowed: {known}; a hub id (owner/name or owner/name@revision); a local folder (/path or ./path)."
     if reference.startswith(EMBEDDED_PREFIX):
-        model = EMBEDDED_MODELS.get(reference.removeprefix(EMBEDDED_PREFIX))
+        model = embedded_model(reference)
         if model is None:
             return FieldError(column=field, detail=f"there is no embedded model {_short(reference)}", remedy=remedy)
         if model.role != role:

@@ -6,12 +6,12 @@ from fastapi import APIRouter, Request, Response
 from pydantic import TypeAdapter
 
 from app.config import get_settings
-from app.jobs.openapi import inlined, problems
+from app.openapi import inlined, problems
 from app.predictions.admission import Overloaded
 from app.predictions.body import read_request
 from app.predictions.direct import DirectRoute
 from app.predictions.predictor import Answer, Predictor
-from app.predictions.schemas import PredictRequest, PredictResponse
+from app.predictions.schemas import PREDICT_ERRORS, PredictRequest, PredictResponse
 from app.predictions.service import checked_texts
 
 router = APIRouter(tags=["predictions"], route_class=DirectRoute)
@@ -25,13 +25,12 @@ _ANSWER = TypeAdapter(PredictResponse)
     response_model=PredictResponse,
     openapi_extra=_BODY,
     responses=problems(
+        **PREDICT_ERRORS,
         _400="The body is not JSON.",
         _404="There is no such student, version or alias.",
         _408="The body did not arrive in time.",
         _413="The body is larger than the limit.",
         _422="Inputs that are empty, too long or too many, or another field out of range.",
-        _429="More is being done than the limits allow; `Retry-After` says when to try again.",
-        _503="This student's files are missing or damaged; others are served.",
     ),
 )
 async def post_predict(request: Request) -> Response:

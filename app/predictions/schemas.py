@@ -1,8 +1,18 @@
 """POST /predict: what goes in and what comes out."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+PREDICT_ERRORS = {
+    "_404": "There is no such student, version or alias.",
+    "_408": "The body did not arrive in time.",
+    "_413": "The body is larger than the limit.",
+    "_429": "More is being done than the limits allow; `Retry-After` says when to try again.",
+    "_503": "This student's files are missing or damaged; others are served.",
+}
+"""For OpenAPI: the refusals that every protocol's predictions share."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,16 @@
 """From a checked request to predictions."""
 
-import logging
-
 import numpy as np
 from numpy.typing import NDArray
 
 from app.config import Limits
 from app.contracts.students import StudentManifest
-from app.database import read_session_factory
 from app.datasets.raw import SURROGATES, limit_text
 from app.errors import FieldError, ServiceError
-from app.predictions.cache import StudentCache
-from app.predictions.runtime import BrokenStudent, StudentRuntime
-from app.predictions.schemas import AnswerOptions, Prediction, PredictRequest, PredictResponse, Score
+from app.predictions.runtime import StudentRuntime
+from app.predictions.schemas import AnswerOptions, Prediction, Score
 from app.predictions.scope import out_of_scope
-from app.students.service import find_student
 
-logger = logging.getLogger(__name__)
 _LISTED = 50
 
 
@@ -46,23 +40,6 @@ def checked_texts(inputs: str | list[str], limits: Limits) -> list[str]:
     if errors:
         raise _refusal(types[0], errors)
     return texts
-
-
-def predict(request: PredictRequest, limits: Limits, cache: StudentCache) -> PredictResponse:
-    """Raises `ServiceError`: 404 unknown student, 422 inputs out of limits, 503 a student that cannot be served."""
-    texts = checked_texts(request.inputs, limits)
-    with read_session_factory()() as session:  # given back before the work begins
-        row = find_student(session, request.student)
-    try:
-        student = cache.get(row.artefact_key)
-        predictions = answer(student, texts, request.options)
-        threshold = score_threshold(student.manifest, request.options)
-    except BrokenStudent as error:
-        logger.exception("student %s:%s (artefact %s) cannot be served", row.name, row.version, row.artefact_key)
-        detail = f"The student {row.name}:{row.version} cannot be served: {error}"
-        remedy = "Restore the blob store, use another version, or run its job's dataset again."
-        raise ServiceError(503, "student-broken", detail, remedy=remedy) from error
-    return PredictResponse(student=row.name, version=row.version, threshold=threshold, predictions=predictions)
 
 
 def score_threshold(manifest: StudentManifest, options: AnswerOptions) -> float | None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import OperationalError
 
 from app.errors import ServiceError, field_errors
-from app.jobs.openapi import Responses, problems
+from app.openapi import Responses, problems
 from app.predictions.admission import Overloaded
 from app.storage import STORAGE_AWAY
 

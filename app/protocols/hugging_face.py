@@ -7,10 +7,10 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.datasets.uploads import decode_json
-from app.jobs.openapi import inlined
-from app.predictions.schemas import Score
+from app.openapi import inlined
+from app.predictions.schemas import PREDICT_ERRORS, Score
 from app.protocols.errors import ProtocolRoute, errors, invalid_fields
-from app.protocols.predictor import ALL, classify, read
+from app.protocols.predictor import ALL, Reference, classify, read
 
 router = APIRouter(tags=["protocols"], route_class=ProtocolRoute)
 
@@ -36,17 +36,9 @@ _BODY = {"requestBody": {"required": True, "content": {"application/json": {"sch
 @router.post(
     "/hf/{student}",
     openapi_extra=_BODY,
-    responses=errors(
-        _400="The body is not JSON.",
-        _404="There is no such student, version or alias.",
-        _408="The body did not arrive in time.",
-        _413="The body is larger than the limit.",
-        _422="A field that cannot be used.",
-        _429="Too much to do; see `Retry-After`.",
-        _503="The student cannot be served.",
-    ),
+    responses=errors(**PREDICT_ERRORS, _400="The body is not JSON.", _422="A field that cannot be used."),
 )
-async def classify_texts(student: str, request: Request) -> list[list[Score]]:
+async def classify_texts(student: Reference, request: Request) -> list[list[Score]]:
     """For each text its labels, the best first. `student` is `name`, `name@alias` or `name:version`."""
     body = _validated(await run_in_threadpool(decode_json, await read(request)))
     top_k = body.parameters.top_k if body.parameters else None

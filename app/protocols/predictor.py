@@ -2,24 +2,26 @@
 
 import sys
 from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Path, Request
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import select
 
 from app.config import get_settings
 from app.database import read_session_factory
-from app.errors import ServiceError
 from app.predictions.body import read_limited
 from app.predictions.predictor import Predictor
 from app.predictions.runtime import BrokenStudent
 from app.predictions.schemas import AnswerOptions, Prediction
 from app.predictions.service import checked_texts
-from app.students.service import find_student
+from app.students.schemas import REFERENCE_PATTERN
+from app.students.service import broken_student, find_student
 from app.tables import Student
 
 ALL = sys.maxsize
 """As `top_k`: every label there is."""
+Reference = Annotated[str, Path(description="`name`, `name@alias` or `name:version`.", json_schema_extra={"pattern": REFERENCE_PATTERN})]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,7 @@ async def load(request: Request, student: Published) -> None:
     try:
         await run_in_threadpool(predictor.students.get, student.artefact_key)
     except BrokenStudent as error:
-        detail = f"The student {student.name}:{student.version} cannot be served: {error}"
-        raise ServiceError(503, "student-broken", detail, remedy="Restore the blob store, or use another version.") from error
+        raise broken_student(student.name, student.version, student.artefact_key, error) from error
 
 
 def _resolve(reference: str) -> Published:

@@ -3,15 +3,17 @@
 from importlib.metadata import version
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
 from app.errors import ServiceError
-from app.jobs.openapi import inlined
+from app.jobs.schemas import NAME_PATTERN
+from app.openapi import inlined
+from app.predictions.schemas import PREDICT_ERRORS
 from app.protocols.errors import InferenceRoute, errors
 from app.protocols.inference_v2 import SCORES, InferRequest, InferResponse, ModelMetadata, answer, metadata, read_query
-from app.protocols.predictor import ALL, classify, load, read, resolve
+from app.protocols.predictor import ALL, Reference, classify, load, read, resolve
 from app.system.readiness import readiness
 
 router = APIRouter(prefix="/v2", tags=["protocols"], route_class=InferenceRoute)
@@ -20,6 +22,13 @@ JSON_LENGTH = "Inference-Header-Content-Length"
 _OCTETS = "application/octet-stream"
 _UNKNOWN = errors(_400="The model's name is none.", _404="There is no such model or version.", _503="It cannot be served.")
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
+Name = Annotated[str, Path(description="A student's.", json_schema_extra={"pattern": NAME_PATTERN})]
+VersionOrAlias = Annotated[
+    str, Path(description="Of the student.", json_schema_extra={"pattern": r"^([0-9]{1,9}|[a-z][a-z0-9_.-]{0,62})$"})
+]
+JsonLength = Annotated[
+    str | None, Header(description="Bytes of JSON, where binary tensors follow it.", json_schema_extra={"pattern": r"^[0-9]{1,20}$"})
+]
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": inlined(InferRequest)}, _OCTETS: _BINARY}}}
 
 
@@ -62,61 +71,59 @@ def ready() -> Ready:
 
 
 @router.get("/models/{model}", responses=_UNKNOWN, response_model_exclude_none=True)
-@router.get("/models/{model}/versions/{model_version}", responses=_UNKNOWN, response_model_exclude_none=True, name="model_version_metadata")
-async def model_metadata(model: str, model_version: str | None = None) -> ModelMetadata:
-    """`model` is a student's `name`, `name@alias` or `name:version`; a version may also be an alias."""
+async def model_metadata(model: Reference) -> ModelMetadata:
+    return metadata(await resolve(model))
+
+
+@router.get("/models/{model}/versions/{model_version}", responses=_UNKNOWN, response_model_exclude_none=True)
+async def model_version_metadata(model: Name, model_version: VersionOrAlias) -> ModelMetadata:
     return metadata(await resolve(_reference(model, model_version)))
 
 
 @router.get("/models/{model}/ready", responses=_UNKNOWN)
-@router.get("/models/{model}/versions/{model_version}/ready", responses=_UNKNOWN, name="model_version_ready")
-async def model_ready(model: str, request: Request, model_version: str | None = None) -> ModelReady:
+async def model_ready(model: Reference, request: Request) -> ModelReady:
     """The student is loaded, or has been now."""
-    student = await resolve(_reference(model, model_version))
+    student = await resolve(model)
     await load(request, student)
     return ModelReady(name=student.name)
+
+
+@router.get("/models/{model}/versions/{model_version}/ready", responses=_UNKNOWN)
+async def model_version_ready(model: Name, model_version: VersionOrAlias, request: Request) -> ModelReady:
+    """The student is loaded, or has been now."""
+    return await model_ready(_reference(model, model_version), request)
 
 
 _INFER = {
     200: {"model": InferResponse, "content": {_OCTETS: _BINARY}, "description": "JSON, followed by the outputs that are binary."},
     **errors(
+        **PREDICT_ERRORS,
         _400="Not a request of the protocol, or texts that are empty, too long or too many.",
-        _404="There is no such model or version.",
-        _408="The body did not arrive in time.",
-        _413="The body is larger than the limit.",
         _415="A compressed body.",
-        _429="Too much to do; see `Retry-After`.",
-        _503="The student cannot be served.",
     ),
 }
 
 
 @router.post("/models/{model}/infer", responses=_INFER, openapi_extra=_BODY, response_class=Response)
-@router.post(
-    "/models/{model}/versions/{model_version}/infer",
-    responses=_INFER,
-    openapi_extra=_BODY,
-    response_class=Response,
-    name="model_version_infer",
-)
-async def infer(
-    model: str,
-    request: Request,
-    model_version: str | None = None,
-    inference_header_content_length: Annotated[str | None, Header(description="Bytes of JSON, where binary tensors follow it.")] = None,
-) -> Response:
+async def infer(model: Reference, request: Request, inference_header_content_length: JsonLength = None) -> Response:
     """Texts in (`text`), labels and scores out (`label`, `score`, `scores`), in their order."""
     if request.headers.get("content-encoding", "identity") != "identity":
         raise ServiceError(415, "unsupported-format", "The body is compressed.", remedy="Send it as it is.")
     body = await read(request)
     query = await run_in_threadpool(read_query, body, inference_header_content_length)
-    found = await classify(request, _reference(model, model_version), query.texts, ALL if SCORES in query.binary else 1)
+    found = await classify(request, model, query.texts, ALL if SCORES in query.binary else 1)
     content, json_length = await run_in_threadpool(answer, query, found)
     headers = {} if json_length is None else {JSON_LENGTH: str(json_length)}
     return Response(content, media_type="application/json" if json_length is None else _OCTETS, headers=headers)
 
 
-def _reference(model: str, model_version: str | None) -> str:
-    if model_version is None:
-        return model
+@router.post("/models/{model}/versions/{model_version}/infer", responses=_INFER, openapi_extra=_BODY, response_class=Response)
+async def model_version_infer(
+    model: Name, model_version: VersionOrAlias, request: Request, inference_header_content_length: JsonLength = None
+) -> Response:
+    """Texts in (`text`), labels and scores out (`label`, `score`, `scores`), in their order."""
+    return await infer(_reference(model, model_version), request, inference_header_content_length)
+
+
+def _reference(model: str, model_version: str) -> str:
     return f"{model}:{model_version}" if model_version.isdigit() else f"{model}@{model_version}"

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from app.database import ReadSessionDep, SessionDep
-from app.jobs.openapi import problems
+from app.openapi import problems
 from app.paging import Page, PageLimit
 from app.storage import get_storage
 from app.students import service
@@ -15,6 +15,8 @@ from app.students.schemas import AliasMoveOut, AliasOut, AliasTarget, RollbackOp
 from app.students.shadow import delete_shadow, get_shadow, put_shadow
 
 router = APIRouter(prefix="/students", tags=["students"])
+
+_UNREADABLE = "The body cannot be read: not UTF-8, or nested too deeply."
 
 
 @router.get("", responses=problems(_422="A value out of range."))
@@ -31,15 +33,22 @@ def get_student(name: str, session: ReadSessionDep) -> StudentOut:
     return service.get_student(session, name)
 
 
-@router.put("/{name}/aliases/{alias}", responses=problems(_404="There is no such student or version.", _422="That cannot be an alias."))
-def put_alias(name: str, alias: str, target: AliasTarget, session: SessionDep) -> AliasOut:
+@router.put(
+    "/{name}/aliases/{alias}",
+    responses=problems(_400=_UNREADABLE, _404="There is no such student or version.", _422="That cannot be an alias."),
+)
+def put_alias(
+    name: str, alias: Annotated[str, Path(json_schema_extra={"pattern": ALIAS_PATTERN})], target: AliasTarget, session: SessionDep
+) -> AliasOut:
     """Points an alias at a version; `latest` may be moved back, and moves on with the next publication that is not worse."""
     return AliasOut.model_validate(service.point_alias(session, name, alias, target.version, target.reason), from_attributes=True)
 
 
 @router.post(
     "/{name}/aliases/{alias}/rollback",
-    responses=problems(_404="There is no such student or alias.", _409="It meant no other version before that is still there."),
+    responses=problems(
+        _400=_UNREADABLE, _404="There is no such student or alias.", _409="It meant no other version before that is still there."
+    ),
 )
 def rollback_alias(name: str, alias: str, session: SessionDep, options: RollbackOptions | None = None) -> AliasOut:
     """Points an alias to the version that it meant before; called again, further back. Deleted versions are passed over."""
@@ -73,7 +82,7 @@ _NO_STUDENT_OR_VERSION = "There is no such student or version."
 _NO_SHADOW = "There is no such student, or no version is its shadow."
 
 
-@router.put("/{name}/shadow", responses=problems(_404=_NO_STUDENT_OR_VERSION, _422="A value out of range."))
+@router.put("/{name}/shadow", responses=problems(_400=_UNREADABLE, _404=_NO_STUDENT_OR_VERSION, _422="A value out of range."))
 def set_shadow(name: str, target: ShadowTarget, session: SessionDep) -> ShadowOut:
     """Scores a version on a share of the name's live texts, without any effect on the answers. Another version's figures begin anew."""
     return put_shadow(session, name, target)

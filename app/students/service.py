@@ -1,6 +1,7 @@
 """Published students: their versions, and the aliases that point at them."""
 
 import difflib
+import logging
 import re
 
 from sqlalchemy import select
@@ -11,6 +12,8 @@ from app.jobs.aliases import LATEST, Cause, set_alias
 from app.jobs.schemas import NAME_PATTERN
 from app.students.schemas import ALIAS_PATTERN, StudentOut, StudentVersion
 from app.tables import Alias, Student
+
+logger = logging.getLogger(__name__)
 
 _REFERENCE = re.compile(r"(?P<name>[^@:]+)(@(?P<alias>[^@:]+)|:(?P<version>[0-9]{1,9}))?", re.ASCII)
 _FORMS = 'Write "name", "name@alias" or "name:version".'
@@ -108,6 +111,14 @@ def _version(row: Student) -> StudentVersion:
         promotion=row.promotion,
         created_at=row.created_at,
     )
+
+
+def broken_student(name: str, version: int, key: str, error: Exception) -> ServiceError:
+    """A 503 for a version that is published, but whose artefact is missing, damaged or no student. The log gets the error in full."""
+    logger.error("student %s:%s (artefact %s) cannot be served", name, version, key, exc_info=error)
+    detail = f"The student {name}:{version} cannot be served: {error}"
+    remedy = "Restore the blob store, use another version, or run its job's dataset again."
+    return ServiceError(503, "student-broken", detail, remedy=remedy)
 
 
 def unknown_name(session: Session, name: str) -> ServiceError:

@@ -13,6 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import uvloop
@@ -78,8 +79,8 @@ async def _run(load: Load) -> Outcome:
     idle: deque[_Connection] = deque()
     connections: list[_Connection] = []
     for _ in range(load.connections):
-        made = _Connection(outcome, load.keep_answers)
-        await loop.create_connection(lambda made=made: made, "127.0.0.1", load.port)  # type: ignore[misc]
+        transport, made = await loop.create_connection(partial(_Connection, outcome, load.keep_answers), "127.0.0.1", load.port)
+        made.transport = transport
         connections.append(made)
     began = time.perf_counter()
     for connection in connections:
@@ -131,9 +132,6 @@ class _Connection(asyncio.Protocol):
         self.waiting = self.closing = False
         self.sent = self.began = 0.0
         self.done: Callable[[_Connection], None] = lambda _connection: None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport  # type: ignore[assignment]
 
     def send(self, request: bytes) -> None:
         self.waiting = True

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from app.contracts.report import CurvePoint, Report, ReportEntry
@@ -21,7 +22,8 @@ from workers.training.candidates import (
     tfidf_candidate,
 )
 from workers.training.champion import write_answers
-from workers.training.checkpoints import CURVE_FILE, CURVE_RUN
+from workers.training.checkpoints import CURVE_FILE, CURVE_RUN, load_student
+from workers.training.distillation import student_ids
 from workers.training.metrics import (
     Indices,
     accuracy_interval,
@@ -121,7 +123,6 @@ def publish(inputs: PublishInputs, out: Path, recorder: Recorder) -> PublishMetr
     if split.refit:  # this one has learned from the holdout: it ships, but its score there would mean nothing
         ships, torch_logits, shape = student_candidate(inputs.students, shipped, "", texts, out / ONNX_FILE, precision)
         onnx_logits = ships.logits
-    others = _unlabelled(inputs)
     if precision == "int8":
         prove_agreement(*both_logits(inputs.students, shipped, texts + others, out / ONNX_FILE), inputs.spec.int8_agreement)
         difference = (torch_logits - onnx_logits).abs().max().item()
@@ -132,7 +133,6 @@ def publish(inputs: PublishInputs, out: Path, recorder: Recorder) -> PublishMetr
     scored(tfidf_candidate(split, texts))
 
     write_answers(out, split, _answers(student.logits))
-    truth = np.array(split.targets(split.holdout))
     draws = bootstrap_rows(len(truth), inputs.spec.bootstrap_samples, inputs.spec.seed)
     entries = [_entry(candidate, teacher.logits, truth, split.labels, draws) for candidate in candidates]
     by_name = {candidate.name: _answers(candidate.logits) == truth for candidate in candidates}

@@ -1,0 +1,97 @@
+"""Every route, asked by schemathesis with what our own OpenAPI allows and with what it does not."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.contracts.report import Interval, Report
+from app.contracts.stages import Stage
+from app.contracts.students import ONNX_FILE, REPORT_FILE, STUDENT_MANIFEST_FILE, TOKENIZER_FILE
+from app.database import transaction
+from app.tables import Student
+from tests.app.jobs.transitions import finish_alone
+from tests.app.predictions.conftest import LABELS, onnx_model, student_manifest, tokenizer_json
+from tests.app.storage.conftest import store_artefact
+from tests.app.students.published import register
+from tests.gendistil.conftest import service_url
+from workers.bulk import run_bulk_prediction
+
+__all__ = ["service_url"]
+
+Json = dict[str, Any]
+HERE = Path(__file__).parent
+ROWS = [{"text": f"{label} text number {number}", "label": label} for label in ("a", "b") for number in range(6)]
+
+
+def store_with_report(folder: Path, key: str) -> Json:
+    """An artefact as the last stage leaves it; returns the student's manifest."""
+    gain = Interval(value=0.02, low=0.0, high=0.04)
+    measured: Json = {"holdout_rows": 4, "holdout_source": "split", "entries": [], "generated": {"kept": 30}}
+    report = Report(labels=LABELS, generation_gain=gain, verdict="It helped.", **measured)
+    manifest = student_manifest()
+    files = {ONNX_FILE: onnx_model(), TOKENIZER_FILE: tokenizer_json().encode()}
+    described = {STUDENT_MANIFEST_FILE: manifest.model_dump_json().encode(), REPORT_FILE: report.model_dump_json().encode()}
+    store_artefact(folder / key, key, files | described, Stage.PUBLISH)
+    return manifest.model_dump(mode="json")
+
+
+def succeed(job_id: str, folder: Path) -> None:
+    """The job has made texts and a student with its report."""
+    texts = "".join(f'{{"text": "text {number}", "label": "a", "verdict": "kept"}}\n' for number in range(30))
+    store_artefact(folder / "label-key", "label-key", {"synthetic.jsonl": texts.encode()}, Stage.LABEL)
+    finish_alone(job_id, Stage.LABEL, "label-key")
+    manifest = store_with_report(folder, "publish-key")
+    finish_alone(job_id, Stage.PUBLISH, "publish-key")
+    with transaction() as session:
+        session.query(Student).filter_by(artefact_key="publish-key").update({"manifest": manifest})
+
+
+@pytest.fixture
+def known(service_url: str, tmp_path: Path) -> Path:
+    """A folder with what schemathesis is to know of the service: the ids of what is there, and a bundle."""
+    for name in ("triage", "spare", "doomed1", "doomed2", "doomed3"):
+        for number in range(3):
+            key = f"{name}-{number}"
+            register(name, f"job_{key}", key, store_with_report(tmp_path, key), dict.fromkeys(LABELS, 5))
+    with httpx.Client(base_url=service_url, trust_env=False) as client:
+        posted = [client.post("/jobs", json={"name": f"name{number}", "dataset": {"rows": ROWS}}).json() for number in range(9)]
+        ids = [job["id"] for job in posted]
+        succeed(ids[0], tmp_path)
+        for job_id in ids[2:]:
+            assert client.post(f"/jobs/{job_id}/cancel").status_code == 202
+        for name, version in (("triage", 1), ("triage", 2), ("spare", 1), ("spare", 2)):
+            for route in ("aliases/old", "shadow"):
+                assert client.put(f"/students/{name}/{route}", json={"version": version}).status_code == 200
+        unused = client.post("/datasets", json={"rows": ROWS[:-1]}).json()["id"]
+        file = {"content": "text\nmy card\n", "params": {"student": "triage"}, "headers": {"Content-Type": "text/csv"}}
+        sent = [client.post("/predictions", **file).json()["id"] for _ in range(5)]
+        for prediction_id in sent[1:]:
+            run_bulk_prediction(prediction_id)
+        bundle = client.get("/students/name0/download").content
+    dictionaries = {
+        "jobs": ids[:3],
+        "doomed_jobs": ids[3:],
+        "predictions": sent[:2],
+        "doomed_predictions": sent[2:],
+        "datasets": ["ds_1", posted[0]["dataset_id"], unused],
+    }
+    for name, values in dictionaries.items():
+        (tmp_path / f"{name}.txt").write_text("".join(f"{json.dumps(value)}\n" for value in values))
+    (tmp_path / "bundle.zip").write_bytes(bundle)
+    for name in ("schemathesis.toml", "hooks.py"):
+        shutil.copy(HERE / name, tmp_path)
+    return tmp_path
+
+
+def test_no_answer_is_a_server_error_or_undocumented(service_url: str, known: Path) -> None:
+    """More of it: `make fuzz`, with options for schemathesis in FUZZ."""
+    command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{service_url}/openapi.json", "--no-color"]
+    options = os.environ.get("FUZZ", "").split()
+    assert subprocess.run([*command, *options], cwd=known).returncode == 0, (known / "api.log").read_text()[-5000:]
