@@ -126,6 +126,15 @@ def service_env(clean_settings: pytest.MonkeyPatch, tmp_path: Path, redis_url: s
 
 
 @pytest.fixture
+def each_service_env(clean_settings: pytest.MonkeyPatch, tmp_path: Path, redis_url: str, migrated_database_url: str) -> Settings:
+    """`service_env`, on SQLite and on PostgreSQL in turn."""
+    clean_settings.setenv("GENDISTIL_DATA_DIR", str(tmp_path / "data"))
+    clean_settings.setenv("REDIS_URL", redis_url)
+    clean_settings.setenv("DATABASE_URL", migrated_database_url)
+    return get_settings()
+
+
+@pytest.fixture
 def client(service_env: Settings) -> Iterator[TestClient]:
     """The API in `service_env`."""
     from app.main import create_app

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import redis
 from app.embedded_parts import EmbeddedError, check_port, find_redis_server, prepare_folder, start_redis
 from app.processes import Child, tail
 from tests.servers import free_port
+from tests.waiting import wait_for
 
 READY = re.compile(r"Ready in .* at (http://\S+)")
 pytestmark = [
@@ -48,13 +48,6 @@ def runs(pid: int) -> bool:
         return False
 
 
-def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.05)
-
-
 @dataclass
 class Up:
     process: subprocess.Popen[bytes]
@@ -66,7 +59,7 @@ class Up:
         return self.output.read_text()
 
     def await_ready(self) -> "Up":
-        wait_until(lambda: bool(READY.search(self.text)) or self.process.poll() is not None, 120, "ready")
+        wait_for(lambda: bool(READY.search(self.text)) or self.process.poll() is not None, 120, "ready")
         match = READY.search(self.text)
         assert match, self.text
         self.url = match[1]
@@ -131,7 +124,7 @@ def test_a_dead_worker_is_restarted_and_a_dead_redis_ends_all(start: Callable[..
     up = start().await_ready()
     before = children(up.process.pid)
     os.kill(before["worker"], signal.SIGKILL)
-    wait_until(lambda: children(up.process.pid).get("worker", before["worker"]) != before["worker"], 15, "a new worker")
+    wait_for(lambda: children(up.process.pid).get("worker", before["worker"]) != before["worker"], what="a new worker")
     assert "Worker       ended unexpectedly (SIGKILL" in up.text
     assert httpx.get(f"{up.url}/readyz", timeout=30).status_code == 200
 
@@ -150,7 +143,7 @@ def test_a_killed_service_leaves_no_orphans_and_starts_again(start: Callable[...
     assert set(pids) == {"redis", "worker", "api"}
     up.process.kill()
     up.process.wait(10)
-    wait_until(lambda: not any(map(runs, pids.values())), 10, "the children's end")
+    wait_for(lambda: not any(map(runs, pids.values())), what="the children's end")
     start().await_ready()
 
 
@@ -166,11 +159,11 @@ def test_it_ends_with_the_process_that_asked_for_it(tmp_path: Path) -> None:
         assert parent.stdout
         pid = int(parent.stdout.readline())
         try:
-            wait_until(lambda: "redis" in children(pid), 60, "Redis")
+            wait_for(lambda: "redis" in children(pid), what="Redis")
             pids = children(pid)
         finally:
             parent.kill()
-    wait_until(lambda: not runs(pid) and not any(map(runs, pids.values())), 40, "the end of the service")
+    wait_for(lambda: not runs(pid) and not any(map(runs, pids.values())), what="the end of the service")
 
 
 def test_a_taken_port_is_told_before_anything_starts(start: Callable[..., Up], tmp_path: Path) -> None:
@@ -229,12 +222,12 @@ def test_a_child_that_will_not_stop_is_killed_with_what_it_started(tmp_path: Pat
         "time.sleep(600)\n"
     )
     child = Child("deaf", [sys.executable, "-c", script], tmp_path / "log", dict(os.environ))
-    wait_until(lambda: tail(tmp_path / "log").strip().isdigit(), 20, "the grandchild")
+    wait_for(lambda: tail(tmp_path / "log").strip().isdigit(), what="the grandchild")
     grandchild = int(tail(tmp_path / "log"))
     assert child.exit_code() is None
     assert child.stop(0.2) is False
     assert child.exit_code() == -signal.SIGKILL
-    wait_until(lambda: not runs(grandchild), 5, "the grandchild's end")
+    wait_for(lambda: not runs(grandchild), what="the grandchild's end")
 
 
 def test_tail_gives_the_last_lines_of_a_long_log(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from psycopg.rows import dict_row
 
 from tests.chaos.services import Service, Supervisor
 from tests.chaos.stores import LocalStore, S3Store, Store
-from tests.e2e.service import BIN, ENDED, ok, ready, wait_for
+from tests.e2e.service import BIN, ENDED, ok, ready
 from tests.servers import RedisServer, free_port, postgres_server
+from tests.waiting import wait_for
 
 Json = dict[str, Any]
 LOST_AFTER_SECONDS = 3.0

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from tests.chaos.cluster import Cluster, Json
 from tests.chaos.services import in_sessions
-from tests.e2e.service import wait_for
+from tests.waiting import wait_for
 from tests.workers.tiny import LABELS, SIGNAL
 
 _TEXTS = [" ".join(SIGNAL[label][:4]) for label in LABELS]

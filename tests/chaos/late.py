@@ -15,7 +15,8 @@ from typing import Any
 
 from tests.chaos.cluster import Cluster, Json, cluster
 from tests.chaos.work import Workload
-from tests.e2e.service import ok, succeeded, wait_for
+from tests.e2e.service import ok, succeeded
+from tests.waiting import wait_for
 
 _SHARE = 0.9
 _LONG: dict[str, dict[str, dict[str, Any]]] = {

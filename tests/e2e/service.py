@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+from tests.waiting import wait_for
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BIN = Path(sys.executable).parent
@@ -63,14 +64,6 @@ def ok(answer: httpx.Response, status: int = 200) -> Json:
     return body
 
 
-def wait_for(condition: Callable[[], Any], seconds: float, what: str, every: float = 0.2) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(every)
-    return found
-
-
 def ready(url: str) -> bool:
     try:
         return httpx.get(f"{url}/readyz", timeout=10, trust_env=False).status_code == 200
@@ -92,7 +85,7 @@ def follow(api: httpx.Client, job_id: str, until: Callable[[Json], bool], second
         assert until(seen[-1]) or seen[-1]["status"] not in ENDED, seen[-1]
         return until(seen[-1])
 
-    wait_for(arrived, seconds, f"job {job_id}")
+    wait_for(arrived, seconds, f"job {job_id}", every=0.2)
     return seen
 
 

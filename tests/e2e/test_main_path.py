@@ -12,23 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.service import (
-    BIN,
-    STAGES,
-    Json,
-    Stream,
-    all_events,
-    banking,
-    client,
-    follow,
-    ok,
-    process,
-    ready,
-    stage_of,
-    succeeded,
-    wait_for,
-)
+from tests.e2e.service import BIN, STAGES, Json, Stream, all_events, banking, client, follow, ok, process, ready, stage_of, succeeded
 from tests.servers import free_port
+from tests.waiting import wait_for
 
 LABELS = ["card_arrival", "card_payment_fee_charged", "transfer_timing"]
 UNITS = dict(zip(STAGES, ["epochs", "epochs", "texts", "texts", "epochs", "rows"], strict=True))

@@ -13,8 +13,9 @@ import psycopg
 import pytest
 import redis
 
-from tests.e2e.service import BIN, STAGES, Json, Stream, all_events, client, follow, ok, process, ready, stage_of, succeeded, wait_for
+from tests.e2e.service import BIN, STAGES, Json, Stream, all_events, client, follow, ok, process, ready, stage_of, succeeded
 from tests.servers import free_port
+from tests.waiting import wait_for
 from tests.workers.tiny import LABELS, make_rows, save_encoder, save_llama, tiny_spec
 
 pytestmark = pytest.mark.e2e

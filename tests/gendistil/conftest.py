@@ -3,15 +3,15 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from app.config import Settings
+from tests.e2e.service import ready
 from tests.servers import free_port
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -22,19 +22,13 @@ def service_url(service_env: Settings, tmp_path: Path) -> Iterator[str]:
     with log.open("wb") as output, subprocess.Popen(command, env=dict(os.environ), cwd=tmp_path, stdout=output, stderr=output) as process:
         try:
             url = f"http://127.0.0.1:{port}"
-            deadline = time.monotonic() + 60
-            while not _ready(url):
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.1)
+            wait_for(lambda: _answers(process, url, log), what=log.read_text)
             yield url
         finally:
             process.terminate()
             process.wait(30)
 
 
-def _ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/readyz", timeout=5, trust_env=False).status_code == 200
-    except httpx.TransportError:
-        return False
+def _answers(process: "subprocess.Popen[bytes]", url: str, log: Path) -> bool:
+    assert process.poll() is None, log.read_text()
+    return ready(url)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gendistil import Client
-from tests.app.students.test_student_routes import publish
+from tests.app.students.published import publish
 from tests.servers import free_port
 
 ROWS = "".join(f"{label} number {number},{label}\n" for label in ("apple", "bread") for number in range(10))

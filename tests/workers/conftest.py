@@ -1,15 +1,18 @@
 """One tiny job, each of its stages run once for all tests; they only read what it made."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import pytest
 import torch
 
+from app.config import Settings
 from app.contracts.rows import Row
 from app.contracts.spec import JobSpec
+from tests.workers import jobs
 from tests.workers.tiny import make_rows, save_encoder, save_llama, tiny_spec
 from workers.pipeline.distil import DistilInputs, DistilMetrics, distil
 from workers.pipeline.finetune_generator import GeneratorInputs, GeneratorMetrics, finetune_generator
@@ -17,6 +20,7 @@ from workers.pipeline.finetune_teacher import TeacherInputs, TeacherMetrics, fin
 from workers.pipeline.generate import TEXTS_FILE, GenerateInputs, GenerateMetrics, generate
 from workers.pipeline.label import LabelInputs, LabelMetrics, label
 from workers.pipeline.publish import PublishInputs, PublishMetrics, publish
+from workers.stopping import shutting_down
 from workers.training.checkpointing import read_state, write_state
 from workers.training.recorder import State
 from workers.training.split import Split, split_rows
@@ -74,6 +78,7 @@ class StageResult(Generic[Metrics]):
 
 
 NewFolder = Callable[[str], Path]
+Submit = Callable[..., str]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -95,6 +100,22 @@ def teacher_model(new_folder: NewFolder) -> Path:
 @pytest.fixture(scope="session")
 def generator_model(new_folder: NewFolder) -> Path:
     return save_llama(new_folder("llama"))
+
+
+@pytest.fixture
+def submit(service_env: Settings, teacher_model: Path, generator_model: Path) -> Submit:
+    """Creates a job of tiny models; `overrides` of its spec by part. Its id."""
+    return partial(jobs.submit, service_env, teacher_model, generator_model)
+
+
+@pytest.fixture
+def in_this_process(service_env: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A worker that runs stages here, beats fast, and tries again at once."""
+    monkeypatch.setattr(service_env.worker, "heartbeat_seconds", 0.05)
+    monkeypatch.setattr(service_env.worker, "retry_seconds", 0.0)
+    monkeypatch.setattr(service_env.worker, "isolate", False)
+    yield
+    shutting_down.clear()
 
 
 @pytest.fixture(scope="session")
@@ -148,6 +169,41 @@ def distilled(
     folder, recorder = new_folder("distilled"), MemoryRecorder()
     inputs = DistilInputs(split, teacher.folder, labelled.folder, spec.distil)
     return StageResult(folder, distil(inputs, folder, recorder), recorder)
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """The stages that train, on the tiny job, with changes to its spec; `shrink`: parts in which a batch is read."""
+
+    split: Split
+    spec: JobSpec
+    models: tuple[Path, Path]
+    teacher_folder: Path
+    transfer: Path
+
+    def teacher(self, out: Path, recorder: MemoryRecorder, shrink: int = 1, **changes: Any) -> TeacherMetrics:
+        changed = self.spec.teacher.model_copy(update=changes)
+        return finetune_teacher(TeacherInputs(self.split, self.models[0], changed, shrink), out, recorder)
+
+    def generator(self, out: Path, recorder: MemoryRecorder, shrink: int = 1, **changes: Any) -> GeneratorMetrics:
+        changed = self.spec.generator.model_copy(update=changes)
+        return finetune_generator(GeneratorInputs(self.split, self.models[1], changed, shrink), out, recorder)
+
+    def distil(self, out: Path, recorder: MemoryRecorder, shrink: int = 1, **changes: Any) -> DistilMetrics:
+        changed = self.spec.distil.model_copy(update=changes)
+        return distil(DistilInputs(self.split, self.teacher_folder, self.transfer, changed, shrink), out, recorder)
+
+
+@pytest.fixture(scope="session")
+def trainings(
+    split: Split,
+    spec: JobSpec,
+    teacher_model: Path,
+    generator_model: Path,
+    teacher: StageResult[TeacherMetrics],
+    labelled: StageResult[LabelMetrics],
+) -> Trainings:
+    return Trainings(split, spec, (teacher_model, generator_model), teacher.folder, labelled.folder)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +18,10 @@ from app.contracts.presets import resolve_spec
 from app.contracts.stages import JobStatus
 from app.database import transaction
 from app.datasets.raw import RawRow
-from app.datasets.service import create_dataset
+from app.datasets.service import prepare_rows, store_rows
 from app.jobs.service import create_job, get_job
 from app.storage import get_storage
+from tests.waiting import wait_for
 
 Json = dict[str, Any]
 BIN = Path(sys.executable).parent
@@ -42,18 +42,11 @@ def worker(command: list[str], log: Path) -> Iterator["subprocess.Popen[bytes]"]
             process.wait(60)
 
 
-def wait_for_text(log: Path, text: str) -> None:
-    deadline = time.monotonic() + 120
-    while text not in log.read_text():
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.1)
-
-
 def submit_failing(settings: Settings) -> str:
     """A job whose teacher is not there; its id."""
     rows = [RawRow(number, f"text number {number} of a card", "ab"[number % 2]) for number in range(40)]
     with transaction() as session:
-        dataset = create_dataset(session, rows, [], limits=settings.limits, storage=get_storage())
+        dataset = store_rows(session, prepare_rows(rows, [], settings.limits), get_storage())
         spec = resolve_spec("fast", {"teacher": {"model": "/no/such/folder"}, "generator": {"model": "/no/such/folder"}})
         return create_job(session, name="triage", dataset=dataset, preset="fast", spec=spec, replace_dataset=False).id
 
@@ -62,8 +55,8 @@ def submit_failing(settings: Settings) -> str:
 def test_every_line_names_the_worker_and_those_of_a_stage_its_job(service_env: Settings, tmp_path: Path, how: str) -> None:
     job_id, log = submit_failing(service_env), tmp_path / "worker.log"
     with worker(COMMANDS[how], log) as process:
-        wait_for_text(log, "model-unavailable")
-        wait_for_text(log, " ready.")
+        for text in ("model-unavailable", " ready."):
+            wait_for(lambda text=text: text in log.read_text(), 120, log.read_text)
     with transaction() as session:
         assert get_job(session, job_id).status == JobStatus.FAILED
     # Celery says this itself, from a signal handler.

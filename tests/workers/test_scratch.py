@@ -1,5 +1,8 @@
+"""Folders in which stages work, and what is left of them when their process dies."""
+
 import multiprocessing
 import os
+import signal
 import time
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -14,7 +17,7 @@ def _work(folder: Path, made: Event) -> None:
     scratch.make()
     (scratch.out / "student.safetensors").write_bytes(b"half")
     made.set()
-    time.sleep(60)
+    signal.pause()  # until it is killed
 
 
 def test_only_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:

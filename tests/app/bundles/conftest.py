@@ -8,15 +8,13 @@ import pytest
 from transformers import BertTokenizer
 
 from app.config import Settings
-from app.contracts.artefacts import ArtefactManifest, FileEntry
 from app.contracts.report import Interval, Report, ReportEntry
 from app.contracts.spec import StudentKind
 from app.contracts.stages import Stage
 from app.contracts.students import ONNX_FILE, REPORT_FILE, STUDENT_MANIFEST_FILE, TOKENIZER_FILE, StudentManifest
-from app.database import transaction
-from app.jobs import lifecycle
-from app.storage import file_sha256, get_storage
-from app.tables import Dataset, Job
+from app.storage import get_storage
+from tests.app.storage.conftest import manifest_of
+from tests.app.students.published import register
 from tests.workers.students.samples import random_student
 from tests.workers.tiny import word_pieces
 from workers.training.precision import best_precision, export_student
@@ -102,19 +100,8 @@ def publish(service_env: Settings, tmp_path: Path) -> Publish:
         count += 1
         key, folder = f"key-{count}", tmp_path / f"made-{count}"
         manifest = write_student(folder, kind, temperature)
-        files = {path.name: FileEntry(sha256=file_sha256(path), bytes=path.stat().st_size) for path in folder.iterdir()}
-        get_storage().publish(folder, ArtefactManifest(stage=Stage.PUBLISH, key=key, version=1, spec={}, inputs={}, files=files, seconds=1))
-        with transaction() as session:
-            if session.get(Dataset, "ds_1") is None:
-                counts = dict.fromkeys(LABELS, 100)
-                session.add(
-                    Dataset(id="ds_1", content_hash="d" * 64, rows=300, test_rows=0, label_counts=counts, mean_chars=9.0, warnings=[])
-                )
-                session.flush()
-            job = Job(id=f"job_{count}", name=name, dataset_id="ds_1", preset="fast", spec={}, status="running", warnings=[])
-            session.add(job)
-            session.flush()
-            content = manifest.model_dump(mode="json")
-            return lifecycle.publish_version(session, job, kind=kind, artefact_key=key, manifest=content).version
+        names = [path.name for path in folder.iterdir()]
+        get_storage().publish(folder, manifest_of(folder, names, key, Stage.PUBLISH))
+        return register(name, f"job_{count}", key, manifest.model_dump(mode="json"), dict.fromkeys(LABELS, 100))
 
     return create

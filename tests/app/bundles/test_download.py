@@ -15,6 +15,7 @@ from app.contracts.spec import StudentKind
 from app.contracts.students import ONNX_FILE, STUDENT_MANIFEST_FILE
 from app.storage import get_storage
 from tests.app.bundles.conftest import LABELS, Publish, example_texts
+from tests.app.calls import refused
 
 FILES = {"README.md", "predict.py", "bundle.json", "student.onnx", "tokenizer.json", "student.json", "report.json"}
 
@@ -83,7 +84,9 @@ def test_no_texts_and_a_wrong_option(client: TestClient, publish: Publish, tmp_p
     publish()
     folder = unpacked(client, tmp_path / "away")
     assert answers(alone(folder, given="")) == []
-    assert "at least 1" in alone(folder, "--top-k", "0", "text").stderr
+    wrong = alone(folder, "--top-k", "0", "text")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "at least 1" in wrong.stderr
 
 
 def test_what_is_in_it(client: TestClient, publish: Publish, tmp_path: Path) -> None:
@@ -146,14 +149,11 @@ def test_the_bytes_are_the_same_each_time_and_known_by_their_tag(client: TestCli
 )
 def test_an_unknown_student(client: TestClient, publish: Publish, student: str, status: int, type: str) -> None:
     publish()
-    answer = client.get(f"/students/{student}/download")
-    assert (answer.status_code, answer.json()["type"]) == (status, f"urn:gendistil:{type}")
+    refused(client.get(f"/students/{student}/download"), status, type)
 
 
 def test_damaged_files_are_not_sent(client: TestClient, publish: Publish) -> None:
     publish()
     onnx = get_storage().fetch("key-1") / ONNX_FILE
     onnx.write_bytes(onnx.read_bytes()[:-1])
-    answer = client.get("/students/triage/download")
-    assert (answer.status_code, answer.json()["type"]) == (503, "urn:gendistil:student-broken")
-    assert "job's dataset" in answer.json()["remedy"]
+    assert "job's dataset" in refused(client.get("/students/triage/download"), 503, "student-broken")["remedy"]

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from app.contracts.comparison import Promote
 from app.errors import ServiceError
 from app.storage import BlobStore, get_storage
 from tests.app.bundles.conftest import LABELS, Publish, example_texts, write_student
+from tests.app.calls import refused
 
 Files = dict[str, bytes]
 Change = Callable[[Files], object]
@@ -89,15 +91,10 @@ def test_latest_moves_only_if_asked(client: TestClient, publish: Publish) -> Non
 
 
 def test_requests_that_are_refused(client: TestClient, student: Files) -> None:
-    def refused(answer: Any, status: int, type: str) -> str:
-        assert (answer.status_code, answer.json()["type"]) == (status, f"urn:gendistil:{type}"), answer.text
-        assert answer.json()["remedy"]
-        return str(answer.json()["detail"])
-
     content = zipped(with_hashes(student))
     refused(upload(client, content, name="No Name"), 422, "invalid-request")
     refused(client.post("/students/import", files={"file": ("student.zip", content)}), 415, "unsupported-format")
-    assert "no zip" in refused(upload(client, b""), 422, "invalid-bundle")
+    assert "no zip" in refused(upload(client, b""), 422, "invalid-bundle")["detail"]
     assert client.get("/students").json()["items"] == []
     assert list(get_storage().artefact_keys()) == []
 
@@ -177,6 +174,21 @@ def fault_of(content: bytes, limits: Limits | None = None) -> str:
     return caught.value.problem.detail
 
 
+def beyond_any_file(files: Files) -> bytes:
+    """The directory says of the first entry that it starts at the last byte that zip64 can name."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, data in files.items():
+            entry = zipfile.ZipInfo(name)
+            entry.extra = struct.pack("<HHQ", 1, 8, 2**64 - 1)
+            archive.writestr(entry, data)
+    changed = bytearray(content.getvalue())
+    place = changed.rindex(b"PK\x05\x06") + 16
+    offset = struct.unpack("<I", changed[place : place + 4])[0] + 42
+    changed[offset : offset + 4] = b"\xff" * 4
+    return bytes(changed)
+
+
 def test_archives_that_are_not_read(student: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = with_hashes(student)
     good = zipped(whole)
@@ -186,6 +198,7 @@ def test_archives_that_are_not_read(student: Files, monkeypatch: pytest.MonkeyPa
     assert "no zip" in fault_of(b"x" * 100)
     assert "damaged" in fault_of(good[5000:])
     assert "damaged" in fault_of(good.replace(student["student.onnx"][:50], b"y" * 50))
+    assert "damaged" in fault_of(beyond_any_file(whole))
     for name in ("../evil", "/etc/passwd", "folder/student.onnx", "student.onnx.data", "__MACOSX/x"):
         assert "does not belong" in fault_of(zipped({**whole, name: b""}))
     assert "another method" in fault_of(zipped(whole, compression=zipfile.ZIP_BZIP2))

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 
@@ -8,9 +9,9 @@ from tests.app.datasets.samples import kind_of, refusal
 TWO = [RawRow(1, "first text", "a"), RawRow(2, "second text", "b")]
 
 
-def parse(content: bytes | str, filename: str | None = "rows.csv", content_type: str | None = None, **options: object) -> list[RawRow]:
+def parse(content: bytes | str, filename: str | None = "rows.csv", content_type: str | None = None, **options: Any) -> list[RawRow]:
     data = content.encode() if isinstance(content, str) else content
-    return parse_upload(data, filename=filename, content_type=content_type, **options)  # type: ignore[arg-type]
+    return parse_upload(data, filename=filename, content_type=content_type, **options)
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])

@@ -1,10 +1,12 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
 from app.config import Settings, get_settings
+from tests.app.calls import refused
 from tests.app.datasets.samples import make_csv, make_objects, make_rows, with_rows
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -113,13 +115,9 @@ def test_warnings_reach_the_caller(api: TestClient) -> None:
     ],
 )
 def test_a_bad_body_is_refused_with_a_remedy_and_leaves_nothing_behind(
-    api: TestClient, stored: Callable[[], list[str]], request_parts: dict[str, object], status: int, kind: str
+    api: TestClient, stored: Callable[[], list[str]], request_parts: dict[str, Any], status: int, kind: str
 ) -> None:
-    response = api.post("/datasets", **request_parts)  # type: ignore[arg-type]
-    problem = response.json()
-    assert (response.status_code, problem["type"]) == (status, f"urn:gendistil:{kind}")
-    assert response.headers["content-type"] == "application/problem+json"
-    assert problem["remedy"]
+    refused(api.post("/datasets", **request_parts), status, kind)
     assert api.get("/datasets").json()["items"] == []
     assert stored() == []
     assert api.post("/datasets", content=GOOD).status_code == 201

@@ -11,7 +11,7 @@ from app.config import Limits
 from app.contracts.rows import Row, parse_rows
 from app.database import make_engine
 from app.datasets.raw import RawRow
-from app.datasets.service import create_dataset, get_dataset, list_datasets
+from app.datasets.service import get_dataset, list_datasets, prepare_rows, store_rows
 from app.storage import BlobStore
 from app.tables import Dataset
 from tests.app.datasets.samples import kind_of, make_rows, refusal, with_rows
@@ -33,7 +33,7 @@ def storage(tmp_path: Path) -> BlobStore:
 
 def store(engine: Engine, storage: BlobStore, rows: list[RawRow], test: list[RawRow] | None = None) -> Dataset:
     with Session(engine, expire_on_commit=False) as session, session.begin():
-        return create_dataset(session, rows, test or [], limits=LIMITS, storage=storage)
+        return store_rows(session, prepare_rows(rows, test or [], LIMITS), storage)
 
 
 def count(engine: Engine) -> int:

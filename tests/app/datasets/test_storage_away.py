@@ -4,13 +4,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.config import Settings
-from app.database import transaction
 from app.main import create_app
 from app.storage import get_storage
 from app.tables import Dataset, IdempotencyKey
+from tests.app.calls import ROWS, count, refused
 from tests.servers import free_port
-
-ROWS = [{"text": f"{label} text number {number}", "label": label} for label in ("lost card", "top up") for number in range(6)]
 
 
 @pytest.fixture
@@ -27,8 +25,7 @@ def storage_away(service_env: Settings, clean_settings: pytest.MonkeyPatch) -> N
 def test_a_request_that_needs_it_may_be_sent_again() -> None:
     with TestClient(create_app()) as api:
         answer = api.post("/datasets", json={"rows": ROWS}, headers={"Idempotency-Key": "key"})
-        assert (answer.status_code, answer.json()["type"]) == (503, "urn:gendistil:storage-unavailable"), answer.text
+        refused(answer, 503, "storage-unavailable")
         assert int(answer.headers["retry-after"]) > 0
-        with transaction() as session:
-            assert session.query(Dataset).count() == session.query(IdempotencyKey).count() == 0
-        assert api.post("/maintenance/gc").status_code == 503
+        assert count(Dataset) == count(IdempotencyKey) == 0
+        refused(api.post("/maintenance/gc"), 503, "storage-unavailable")

@@ -4,18 +4,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import sessionmaker
 from starlette.testclient import TestClient
 
-from app.config import get_settings
+from app.config import Settings
 from app.contracts.spec import JobSpec
 from app.contracts.stages import Stage
 from app.database import make_engine
 from app.jobs.service import create_job
-from app.migrate import upgrade
 from app.tables import Dataset, Job, StageRun
-
-Sessions = sessionmaker[Session]
+from tests.app.jobs.transitions import Sessions
 
 
 @pytest.fixture
@@ -71,13 +69,9 @@ def read_job(sessions: Sessions) -> Callable[[str], Job]:
 
 
 @pytest.fixture
-def api(clean_settings: pytest.MonkeyPatch, tmp_path: Any, redis_url: str, database_url: str) -> Iterator[TestClient]:
+def api(each_service_env: Settings) -> Iterator[TestClient]:
     """The whole API, on SQLite and on PostgreSQL in turn."""
     from app.main import create_app
 
-    clean_settings.setenv("GENDISTIL_DATA_DIR", str(tmp_path / "data"))
-    clean_settings.setenv("REDIS_URL", redis_url)
-    clean_settings.setenv("DATABASE_URL", database_url)
-    upgrade(get_settings().resolved_database_url())
     with TestClient(create_app()) as client:
         yield client

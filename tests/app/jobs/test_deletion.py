@@ -1,76 +1,33 @@
 """DELETE of jobs and datasets over HTTP, on both databases and a real blob store."""
 
-import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
-from app.contracts.artefacts import ArtefactManifest, FileEntry
-from app.contracts.stages import GRAPH, Stage
+from app.contracts.stages import Stage
 from app.database import transaction
 from app.jobs import lifecycle
-from app.storage import file_sha256, get_storage
+from app.storage import get_storage
 from app.tables import Alias, Dataset, Event, Job, StageRun, Student
-
-ROWS = [{"text": f"{label} text number {number}", "label": label} for label in ("lost card", "top up") for number in range(6)]
-
-
-def accepted(api: TestClient, name: str = "triage") -> str:
-    answer = api.post("/jobs", json={"name": name, "dataset": {"rows": ROWS}})
-    assert answer.status_code == 202, answer.text
-    found: str = answer.json()["id"]
-    return found
-
-
-def refused(answer: Any, status: int, type: str) -> dict[str, Any]:
-    assert (answer.status_code, answer.json()["type"]) == (status, f"urn:gendistil:{type}"), answer.text
-    problem: dict[str, Any] = answer.json()
-    assert problem["remedy"]
-    return problem
-
-
-def store(key: str, folder: Path) -> None:
-    """An artefact in the service's store."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "file").write_text(key)
-    files = {"file": FileEntry(sha256=file_sha256(folder / "file"), bytes=len(key))}
-    get_storage().publish(folder, ArtefactManifest(stage=Stage.LABEL, key=key, version=1, spec={}, inputs={}, files=files, seconds=1))
+from tests.app.calls import ROWS, accepted, count, post, refused
+from tests.app.jobs.transitions import finish_alone
+from tests.app.storage.conftest import store_artefact
+from tests.waiting import meanwhile
 
 
 def stored() -> set[str]:
     return {found.key for found in get_storage().artefact_keys()}
 
 
-def finish(job_id: str, stage: Stage, key: str, *, publish: bool = False) -> None:
-    """Runs one stage on its own, as if what it waits for were done."""
-    with transaction() as session:
-        earlier = session.query(StageRun).filter(StageRun.job_id == job_id, StageRun.stage.in_(GRAPH[stage].after))
-        earlier.update({"status": "succeeded"}, synchronize_session=False)
-        run = session.query(StageRun).filter_by(job_id=job_id, stage=stage).one()
-        run.status = "queued"
-        session.flush()
-        assert lifecycle.claim(session, run.id, "worker-1") is not None
-        if publish:
-            lifecycle.publish_version(session, session.get_one(Job, job_id), kind="cnn", artefact_key=key, manifest={})
-        assert lifecycle.finish_stage(session, run.id, 1, artefact_key=key, reused=False, metrics={}, warnings=[])
-
-
-def count(table: Any) -> int:
-    with transaction() as session:
-        found: int = session.query(table).count()
-        return found
-
-
 def test_a_job_goes_with_all_that_it_alone_made(api: TestClient, tmp_path: Path) -> None:
-    jobs = [accepted(api), accepted(api)]
+    jobs = [accepted(api)["id"], accepted(api)["id"]]
     for key in ("shared", "own"):
-        store(key, tmp_path / key)
+        store_artefact(tmp_path / key, key)
     for job in jobs:
-        finish(job, Stage.FINETUNE_TEACHER, "shared")
-    finish(jobs[0], Stage.FINETUNE_GENERATOR, "own")
+        finish_alone(job, Stage.FINETUNE_TEACHER, "shared")
+    finish_alone(jobs[0], Stage.FINETUNE_GENERATOR, "own")
     api.post(f"/jobs/{jobs[0]}/cancel")
     answer = api.delete(f"/jobs/{jobs[0]}")
     assert (answer.status_code, answer.content) == (204, b"")
@@ -87,7 +44,7 @@ def test_a_job_goes_with_all_that_it_alone_made(api: TestClient, tmp_path: Path)
 
 
 def test_a_job_that_has_not_ended_stays(api: TestClient) -> None:
-    job = accepted(api)
+    job = accepted(api)["id"]
     assert "cancel" in refused(api.delete(f"/jobs/{job}"), 409, "job-running")["remedy"]
     with transaction() as session:
         run = session.get_one(Job, job).stages[0].id
@@ -106,9 +63,9 @@ def test_a_job_that_has_not_ended_stays(api: TestClient) -> None:
 
 
 def test_a_job_whose_student_serves_stays(api: TestClient, tmp_path: Path) -> None:
-    job = accepted(api)
-    store("student", tmp_path / "student")
-    finish(job, Stage.PUBLISH, "student", publish=True)
+    job = accepted(api)["id"]
+    store_artefact(tmp_path / "student", "student")
+    finish_alone(job, Stage.PUBLISH, "student")
     api.post(f"/jobs/{job}/cancel")
     assert "DELETE /students/triage/versions/1" in refused(api.delete(f"/jobs/{job}"), 409, "job-published")["remedy"]
     assert stored() == {"student"}
@@ -118,10 +75,10 @@ def test_a_job_whose_student_serves_stays(api: TestClient, tmp_path: Path) -> No
 
 
 def test_the_report_of_a_deleted_student_is_gone(api: TestClient, tmp_path: Path) -> None:
-    job = accepted(api)
+    job = accepted(api)["id"]
     for stage in Stage:
-        store(stage, tmp_path / stage)
-        finish(job, stage, stage, publish=stage == Stage.PUBLISH)
+        store_artefact(tmp_path / stage, stage)
+        finish_alone(job, stage, stage)
     assert api.get(f"/jobs/{job}").json()["status"] == "succeeded"
     assert api.delete("/students/triage").status_code == 204
     refused(api.get(f"/jobs/{job}/report"), 410, "student-deleted")
@@ -130,7 +87,7 @@ def test_the_report_of_a_deleted_student_is_gone(api: TestClient, tmp_path: Path
 
 
 def test_a_dataset_stays_while_jobs_were_made_from_it(api: TestClient) -> None:
-    jobs = [accepted(api) for _ in range(6)]
+    jobs = [accepted(api)["id"] for _ in range(6)]
     dataset = api.get(f"/jobs/{jobs[0]}").json()["dataset_id"]
     detail = refused(api.delete(f"/datasets/{dataset}"), 409, "dataset-in-use")["detail"]
     assert [job for job in jobs if job in detail] == jobs[1:]
@@ -155,68 +112,46 @@ def test_what_is_not_there(api: TestClient, id: str) -> None:
 
 def test_rows_that_come_while_they_are_deleted_are_stored_whole(api: TestClient) -> None:
     """Uploads and deletions of the same rows, as fast as they go: the dataset of a job that was accepted is there, with its blobs."""
-    stop = threading.Event()
-    failures: list[str] = []
 
     def delete() -> None:
-        while not stop.is_set():
-            for dataset in api.get("/datasets").json()["items"]:
-                answer = api.delete(f"/datasets/{dataset['id']}")
-                if answer.status_code not in {204, 404, 409}:
-                    failures.append(answer.text)
+        for dataset in api.get("/datasets").json()["items"]:
+            answer = api.delete(f"/datasets/{dataset['id']}")
+            assert answer.status_code in {204, 404, 409}, answer.text
 
-    deleting = threading.Thread(target=delete)
-    deleting.start()
-    try:
+    with meanwhile(delete):
         for number in range(15):
-            answer = api.post("/jobs", json={"name": f"job-{number}", "dataset": {"rows": ROWS}})
-            assert answer.status_code == 202, answer.text
-            job = answer.json()
+            job = accepted(api, name=f"job-{number}")
             content_hash = api.get(f"/datasets/{job['dataset_id']}").json()["content_hash"]
             assert get_storage().exists(f"datasets/{content_hash}/rows.jsonl")
             api.post(f"/jobs/{job['id']}/cancel")
             assert api.delete(f"/jobs/{job['id']}").status_code == 204
-            by_id = api.post("/jobs", json={"name": f"job-{number}", "dataset": job["dataset_id"]})
+            by_id = post(api, name=f"job-{number}", dataset=job["dataset_id"])
             assert by_id.status_code in {202, 404}, by_id.text
             if by_id.status_code == 202:
                 api.post(f"/jobs/{by_id.json()['id']}/cancel")
-                api.delete(f"/jobs/{by_id.json()['id']}")
-    finally:
-        stop.set()
-        deleting.join()
-    assert failures == []
+                assert api.delete(f"/jobs/{by_id.json()['id']}").status_code == 204
 
 
 def test_versions_that_are_published_while_others_are_deleted(api: TestClient) -> None:
     """`latest` points at a version that is there, and no number is given out twice."""
-    jobs = [accepted(api) for _ in range(12)]
+    jobs = [accepted(api)["id"] for _ in range(12)]
+    manifest = {"metrics": {}, "parity": {}, "labels": [], "parameters": 1, "bytes": 1, "max_tokens": 8}
     published: list[int] = []
-    stop = threading.Event()
-    failures: list[str] = []
 
     def delete() -> None:
-        while not stop.is_set():
-            student = api.get("/students/triage")
-            if student.status_code == 200:
-                newest = student.json()["versions"][0]["version"]
-                answer = api.delete(f"/students/triage/versions/{newest}" if newest % 3 else "/students/triage")
-                if answer.status_code not in {204, 404}:
-                    failures.append(answer.text)
+        student = api.get("/students/triage")
+        if student.status_code == 200:
+            newest = student.json()["versions"][0]["version"]
+            answer = api.delete(f"/students/triage/versions/{newest}" if newest % 3 else "/students/triage")
+            assert answer.status_code in {204, 404}, answer.text
 
-    deleting = threading.Thread(target=delete)
-    deleting.start()
-    try:
+    with meanwhile(delete):
         for job in jobs:
             with transaction() as session:
                 lifecycle.claim(session, session.get_one(Job, job).stages[0].id, "worker-1")
             with transaction() as session:
-                manifest = {name: {} for name in ("metrics", "parity")} | {"labels": [], "parameters": 1, "bytes": 1, "max_tokens": 8}
                 row = session.get_one(Job, job)
                 published.append(lifecycle.publish_version(session, row, kind="cnn", artefact_key=job, manifest=manifest).version)
-    finally:
-        stop.set()
-        deleting.join()
-    assert failures == []
     assert published == sorted(set(published))
     with transaction() as session:
         left = set(session.scalars(select(Student.version)))

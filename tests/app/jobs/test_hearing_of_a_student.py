@@ -1,7 +1,5 @@
 """Who hears from the API that a job has published is answered by its student at once, in a process that seldom reads names."""
 
-from typing import Any
-
 import pytest
 from starlette.testclient import TestClient
 
@@ -9,11 +7,8 @@ from app.contracts.stages import JobStatus
 from app.database import transaction
 from app.jobs import lifecycle
 from app.tables import Job, utcnow
+from tests.app.calls import accepted, predictor_of
 
-BODY: dict[str, Any] = {
-    "name": "triage",
-    "dataset": {"rows": [{"text": f"{label} text number {number}", "label": label} for label in ("a", "b") for number in range(6)]},
-}
 STREAM = {"accept": "text/event-stream"}
 
 
@@ -24,7 +19,7 @@ def seldom(clean_settings: pytest.MonkeyPatch) -> None:
 
 def succeed(api: TestClient) -> str:
     """A job whose worker, another process, has published a version."""
-    job_id: str = api.post("/jobs", json=BODY).json()["id"]
+    job_id: str = accepted(api)["id"]
     with transaction() as session:
         job = session.get_one(Job, job_id)
         assert lifecycle.claim(session, job.stages[0].id, "worker-1") is not None
@@ -35,10 +30,9 @@ def succeed(api: TestClient) -> str:
 
 
 def served(api: TestClient) -> int:
-    found = api.app.state.predictor.resolver.find("triage")  # type: ignore[attr-defined]  # TestClient knows of any ASGI application
+    found = predictor_of(api).resolver.find("triage")
     assert found is not None
-    version: int = found.version
-    return version
+    return found.version
 
 
 @pytest.mark.usefixtures("seldom")

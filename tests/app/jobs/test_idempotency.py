@@ -1,9 +1,8 @@
 """`Idempotency-Key` over HTTP, on both databases."""
 
 import json
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,27 +13,14 @@ from starlette.testclient import TestClient
 from app.config import get_settings
 from app.database import session_factory, transaction
 from app.tables import Dataset, IdempotencyKey, Job, utcnow
+from tests.app.calls import BODY, ROWS, count, refused
+from tests.waiting import together
 
-ROWS = [{"text": f"{label} text number {number}", "label": label} for label in ("lost card", "top up") for number in range(6)]
-BODY: dict[str, Any] = {"name": "triage", "dataset": {"rows": ROWS}}
 KEY = "0b0c5b2e-1f7a-4a53-9d6c-0d0f5f2d7a11"
 
 
-def post(api: TestClient, key: str | bytes = KEY, path: str = "/jobs", **changes: Any) -> Any:
-    return api.post(path, json={**BODY, **changes}, headers={"Idempotency-Key": key})  # type: ignore[dict-item]
-
-
-def refused(answer: Any, status: int, type: str) -> dict[str, Any]:
-    assert (answer.status_code, answer.json()["type"]) == (status, f"urn:gendistil:{type}"), answer.text
-    problem: dict[str, Any] = answer.json()
-    assert problem["remedy"]
-    return problem
-
-
-def count(table: Any) -> int:
-    with transaction() as session:
-        found: int = session.query(table).count()
-        return found
+def post(api: TestClient, key: str = KEY, path: str = "/jobs", **changes: Any) -> Any:
+    return api.post(path, json={**BODY, **changes}, headers={b"Idempotency-Key": key.encode("latin-1")})
 
 
 def test_the_same_request_gets_the_same_job_and_runs_once(api: TestClient, redis_url: str) -> None:
@@ -99,14 +85,7 @@ def test_a_dataset_is_answered_again(api: TestClient) -> None:
 
 
 def test_requests_at_the_same_time_make_one_job(api: TestClient) -> None:
-    barrier = threading.Barrier(4)
-
-    def send(_number: int) -> Any:
-        barrier.wait()
-        return post(api)
-
-    with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(send, range(4)))
+    answers = together(*[partial(post, api)] * 4)
     assert [answer.status_code for answer in answers] == [202] * 4
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert sum("idempotency-replayed" in answer.headers for answer in answers) == 3
@@ -147,8 +126,8 @@ def test_the_key_of_a_deleted_job_makes_a_new_one(api: TestClient) -> None:
     assert post(api).json()["id"] != first
 
 
-@pytest.mark.parametrize("key", ["", "x" * 256, "schlüssel".encode("latin-1"), b"a\tb"])
-def test_a_key_that_is_none(api: TestClient, key: str | bytes) -> None:
+@pytest.mark.parametrize("key", ["", "x" * 256, "schlüssel", "a\tb"])
+def test_a_key_that_is_none(api: TestClient, key: str) -> None:
     for path in ("/jobs", "/datasets"):
         problem = refused(post(api, key=key, path=path), 400, "invalid-idempotency-key")
         assert problem["errors"][0]["column"] == "Idempotency-Key"

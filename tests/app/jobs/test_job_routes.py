@@ -12,36 +12,7 @@ from app.contracts.stages import GRAPH
 from app.database import transaction
 from app.jobs import lifecycle
 from app.tables import Dataset, Job, StageRun
-
-ROWS = [{"text": f"{label} text number {number}", "label": label} for label in ("lost card", "top up") for number in range(6)]
-OTHER_ROWS = [{"text": f"another {label} text {number}", "label": label} for label in ("a", "b") for number in range(6)]
-BODY: dict[str, Any] = {"name": "triage", "dataset": {"rows": ROWS}}
-
-
-def post(api: TestClient, **changes: Any) -> Any:
-    return api.post("/jobs", json={**BODY, **changes})
-
-
-def accepted(api: TestClient, **changes: Any) -> dict[str, Any]:
-    answer = post(api, **changes)
-    assert answer.status_code == 202, answer.text
-    body: dict[str, Any] = answer.json()
-    return body
-
-
-def refused(answer: Any, status: int, type: str) -> dict[str, Any]:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    problem: dict[str, Any] = answer.json()
-    assert problem["type"] == f"urn:gendistil:{type}"
-    assert problem["remedy"]
-    return problem
-
-
-def count(table: Any) -> int:
-    with transaction() as session:
-        found: int = session.query(table).count()
-        return found
+from tests.app.calls import OTHER_ROWS, ROWS, accepted, count, post, refused
 
 
 def start(job_id: str, index: int = 0) -> int:

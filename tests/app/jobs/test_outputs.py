@@ -7,15 +7,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.contracts.artefacts import ArtefactManifest, FileEntry
 from app.contracts.report import Interval, Report
-from app.contracts.stages import GRAPH, Stage
-from app.database import transaction
-from app.jobs import lifecycle
-from app.storage import file_sha256, get_storage
-from app.tables import Job, StageRun
+from app.contracts.stages import Stage
+from tests.app.calls import accepted, refused
+from tests.app.jobs.transitions import finish_alone
+from tests.app.storage.conftest import store_artefact
 
-ROWS = [{"text": f"{label} text number {number}", "label": label} for label in ("a", "b") for number in range(6)]
 # U+2028 ends a line for str.splitlines, and not in JSON Lines.
 TEXTS = [
     {"text": "one\u2028still one", "label": "a", "verdict": "kept", "probabilities": {"a": 0.9, "b": 0.1}},
@@ -24,41 +21,16 @@ TEXTS = [
 ]
 
 
-def store(stage: Stage, key: str, folder: Path, content: dict[str, str]) -> None:
-    folder.mkdir()
-    for name, text in content.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    files = {name: FileEntry(sha256=file_sha256(folder / name), bytes=(folder / name).stat().st_size) for name in content}
-    manifest = ArtefactManifest(stage=stage, key=key, version=1, spec={}, inputs={}, files=files, seconds=1)
-    get_storage().publish(folder, manifest)
-
-
-def finish(job_id: str, stage: Stage, key: str) -> None:
-    """Runs one stage on its own, as if what it waits for were done."""
-    with transaction() as session:
-        earlier = session.query(StageRun).filter(StageRun.job_id == job_id, StageRun.stage.in_(GRAPH[stage].after))
-        earlier.update({"status": "succeeded"}, synchronize_session=False)
-        run = session.query(StageRun).filter_by(job_id=job_id, stage=stage).one()
-        run.status = "queued"
-        session.flush()
-        claimed = lifecycle.claim(session, run.id, "worker-1")
-        assert claimed is not None
-        if stage == Stage.PUBLISH:
-            lifecycle.publish_version(session, session.get_one(Job, job_id), kind="cnn", artefact_key=key, manifest={})
-        assert lifecycle.finish_stage(session, run.id, 1, artefact_key=key, reused=False, metrics={}, warnings=[])
-
-
 @pytest.fixture
 def job_id(client: TestClient) -> str:
-    found: str = client.post("/jobs", json={"name": "triage", "dataset": {"rows": ROWS}}).json()["id"]
-    return found
+    return str(accepted(client)["id"])
 
 
 @pytest.fixture
 def labelled(job_id: str, tmp_path: Path) -> str:
     lines = "".join(json.dumps(text, ensure_ascii=False) + "\n" for text in TEXTS)
-    store(Stage.LABEL, "label-key", tmp_path / "label", {"synthetic.jsonl": lines})
-    finish(job_id, Stage.LABEL, "label-key")
+    store_artefact(tmp_path / "label", "label-key", {"synthetic.jsonl": lines.encode()}, Stage.LABEL)
+    finish_alone(job_id, Stage.LABEL, "label-key")
     return job_id
 
 
@@ -68,8 +40,7 @@ def texts(answer: Any) -> list[str]:
 
 
 def test_texts_before_they_are_labelled(client: TestClient, job_id: str) -> None:
-    answer = client.get(f"/jobs/{job_id}/synthetic")
-    assert (answer.status_code, answer.json()["type"]) == (409, "urn:gendistil:synthetic-not-ready")
+    refused(client.get(f"/jobs/{job_id}/synthetic"), 409, "synthetic-not-ready")
 
 
 def test_texts_in_pages(client: TestClient, labelled: str) -> None:
@@ -97,15 +68,14 @@ def test_texts_as_json_lines(client: TestClient, labelled: str) -> None:
 
 
 def test_a_job_that_generated_nothing_has_no_texts(client: TestClient, job_id: str, tmp_path: Path) -> None:
-    store(Stage.LABEL, "label-key", tmp_path / "label", {"transfer.jsonl": "{}"})
-    finish(job_id, Stage.LABEL, "label-key")
+    store_artefact(tmp_path / "label", "label-key", {"transfer.jsonl": b"{}"}, Stage.LABEL)
+    finish_alone(job_id, Stage.LABEL, "label-key")
     assert texts(client.get(f"/jobs/{job_id}/synthetic")) == []
     assert client.get(f"/jobs/{job_id}/synthetic", headers={"accept": "application/x-ndjson"}).content == b""
 
 
 def test_the_report(client: TestClient, job_id: str, tmp_path: Path) -> None:
-    early = client.get(f"/jobs/{job_id}/report")
-    assert (early.status_code, early.json()["type"]) == (409, "urn:gendistil:report-not-ready")
+    refused(client.get(f"/jobs/{job_id}/report"), 409, "report-not-ready")
     gain = Interval(value=0.02, low=0.0, high=0.04)
     report = Report(
         labels=["a", "b"],
@@ -116,8 +86,8 @@ def test_the_report(client: TestClient, job_id: str, tmp_path: Path) -> None:
         generation_gain=gain,
         verdict="It helped.",
     )
-    store(Stage.PUBLISH, "publish-key", tmp_path / "publish", {"report.json": report.model_dump_json()})
-    finish(job_id, Stage.PUBLISH, "publish-key")
+    store_artefact(tmp_path / "publish", "publish-key", {"report.json": report.model_dump_json().encode()}, Stage.PUBLISH)
+    finish_alone(job_id, Stage.PUBLISH, "publish-key")
     answer = client.get(f"/jobs/{job_id}/report")
     assert answer.status_code == 200
     assert Report.model_validate(answer.json()) == report
@@ -125,7 +95,6 @@ def test_the_report(client: TestClient, job_id: str, tmp_path: Path) -> None:
 
 def test_artefacts_that_the_blob_store_has_lost(client: TestClient, job_id: str) -> None:
     for stage, path in ((Stage.LABEL, "synthetic"), (Stage.PUBLISH, "report")):
-        finish(job_id, stage, "gone")
-        answer = client.get(f"/jobs/{job_id}/{path}")
-        assert (answer.status_code, answer.json()["type"]) == (503, "urn:gendistil:artefact-missing")
+        finish_alone(job_id, stage, "gone")
+        refused(client.get(f"/jobs/{job_id}/{path}"), 503, "artefact-missing")
     assert client.get(f"/jobs/{job_id}").json()["student"] == {"name": "triage", "version": 1}

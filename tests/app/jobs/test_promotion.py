@@ -1,12 +1,12 @@
-"""The gate before `latest`, on both databases."""
+"""The numbers of versions and the gate before `latest`, on both databases."""
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from sqlalchemy import select
-from sqlalchemy.orm import Session, sessionmaker
 from starlette.testclient import TestClient
 
 from app.contracts.comparison import Comparison, Promote
@@ -14,15 +14,15 @@ from app.contracts.stages import Stage
 from app.jobs import lifecycle
 from app.jobs.promotion import ChampionMoved
 from app.tables import Alias, AliasMove, Event, Job, Student
-from tests.app.jobs.test_lifecycle import claim, together
+from tests.app.calls import ROWS, accepted, post, refused
+from tests.app.jobs.transitions import NewJob, RunId, Sessions, claim, event_types
+from tests.waiting import together
 
-Sessions = sessionmaker[Session]
-RunId = Callable[[str, Stage], int]
 RunningJob = Callable[..., str]
 
 
 @pytest.fixture
-def running(sessions: Sessions, new_job: Callable[..., str], run_id: RunId) -> RunningJob:
+def running(sessions: Sessions, new_job: NewJob, run_id: RunId) -> RunningJob:
     """A job of which a stage runs."""
 
     def create(**options: Any) -> str:
@@ -38,7 +38,7 @@ def compared(champion: int | None, won: int = 0, lost: int = 0) -> Comparison:
     return Comparison(champion=champion, rows=100, won=won, lost=lost, **score)
 
 
-def publish(sessions: Sessions, job_id: str, comparison: Comparison | None) -> int:
+def publish(sessions: Sessions, job_id: str, comparison: Comparison | None = None) -> int:
     with sessions.begin() as session:
         job = session.get_one(Job, job_id)
         return lifecycle.publish_version(session, job, kind="cnn", artefact_key=job_id, manifest={}, comparison=comparison).version
@@ -56,7 +56,23 @@ def moves(sessions: Sessions) -> list[tuple[int | None, int | None, str]]:
 
 def last_event(sessions: Sessions, job_id: str) -> Event:
     with sessions() as session:
-        return session.scalars(select(Event).where(Event.job_id == job_id).order_by(Event.id.desc())).first()
+        return session.scalars(select(Event).where(Event.job_id == job_id).order_by(Event.id.desc()).limit(1)).one()
+
+
+def test_versions_count_up_and_latest_follows(sessions: Sessions, new_job: NewJob, running: RunningJob) -> None:
+    with pytest.raises(lifecycle.JobStopped):
+        publish(sessions, new_job())  # nothing of it runs
+    jobs = [running(), running()]
+    assert [publish(sessions, job_id) for job_id in jobs] == [1, 2]
+    assert publish(sessions, jobs[0]) == 1
+    assert latest(sessions) == 2
+    assert event_types(sessions, jobs[0]).count("student_published") == 1
+
+
+def test_two_jobs_that_publish_together_get_two_versions(sessions: Sessions, running: RunningJob) -> None:
+    jobs = [running(), running()]
+    versions = together(*(partial(publish, sessions, job_id) for job_id in jobs))
+    assert sorted(versions) == [1, 2]
 
 
 def test_latest_moves_to_a_version_that_is_not_worse(sessions: Sessions, running: RunningJob) -> None:
@@ -134,7 +150,7 @@ def test_of_two_first_versions_one_is_compared_with_the_other(sessions: Sessions
 
     for _ in range(3):
         jobs = [running(), running()]
-        outcomes = together(*(lambda job_id=job_id: attempt(job_id) for job_id in jobs))  # type: ignore[misc]
+        outcomes = together(*(partial(attempt, job_id) for job_id in jobs))
         assert sorted(outcomes) == ["again", "done"]
         publish(sessions, jobs[outcomes.index("again")], compared(1))
         assert latest(sessions) == 2
@@ -143,22 +159,18 @@ def test_of_two_first_versions_one_is_compared_with_the_other(sessions: Sessions
                 session.query(table).delete()
 
 
-ROWS = [{"text": f"{label} {number}", "label": label} for label in ("apple", "bread") for number in range(10)]
-
-
 def test_a_job_says_what_was_asked_for(api: TestClient) -> None:
     asked = {"promote": "never", "promote_reason": "a trial"}
-    made = api.post("/jobs", json={"name": "triage", "dataset": {"rows": ROWS}, **asked}).json()
+    made = accepted(api, **asked)
     assert {field: made[field] for field in asked} == asked
     form = {"name": "triage", **asked}
     content = "\n".join(json.dumps(row) for row in ROWS)
     assert api.post("/jobs", data=form, files={"file": ("rows.jsonl", content)}).json()["promote"] == "never"
-    plain = api.post("/jobs", json={"name": "triage", "dataset": made["dataset_id"]}).json()
+    plain = accepted(api, dataset=made["dataset_id"])
     assert (plain["promote"], plain["promote_reason"]) == ("if_not_worse", None)
 
 
 @pytest.mark.parametrize("asked", [{"promote": "perhaps"}, {"promote": None}, {"promote_reason": "a\x00b"}, {"promote_reason": "x" * 501}])
 def test_what_cannot_be_asked_for(api: TestClient, asked: dict[str, Any]) -> None:
-    answer = api.post("/jobs", json={"name": "triage", "dataset": {"rows": ROWS}, **asked})
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["column"] == next(iter(asked))
+    problem = refused(post(api, **asked), 422, "invalid-request")
+    assert [error["column"] for error in problem["errors"]] == list(asked)

@@ -1,61 +1,33 @@
 """Stages in shards, stages made again, and stages that wait before they are tried again; on both databases."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, sessionmaker
 
 from app.contracts.stages import Stage, StageStatus
 from app.jobs import lifecycle, sweeping
-from app.jobs.service import cancel, get_job, resume
+from app.jobs.service import get_job, resume
 from app.jobs.sharding import rebuild, shard_stage
 from app.jobs.views import job_out
-from app.tables import Event, Job, StageRun, utcnow
+from app.tables import StageRun, utcnow
+from tests.app.jobs.transitions import ERROR, NewJob, ReadJob, RunId, Sessions, attempt, cancel, claim, event_types, finish
 
-Sessions = sessionmaker[Session]
-NewJob = Callable[..., str]
-RunId = Callable[[str, Stage], int]
-ReadJob = Callable[[str], Job]
-
-ERROR = {"type": "out-of-memory", "detail": "too big", "remedy": "smaller batch"}
 NOW = timedelta(0)
-
-
-def claim(sessions: Sessions, run_id: int) -> int | None:
-    """The attempt, or None if the run is not to be had."""
-    with sessions.begin() as session:
-        run = lifecycle.claim(session, run_id, "worker-1")
-        return None if run is None else run.attempt
-
-
-def finish(sessions: Sessions, run_id: int, key: str = "key") -> list[tuple[int, str]]:
-    """Claims and finishes; returns the messages to send."""
-    attempt = claim(sessions, run_id)
-    assert attempt is not None
-    with sessions.begin() as session:
-        assert lifecycle.finish_stage(session, run_id, attempt, artefact_key=key, reused=False, metrics={}, warnings=[])
-        return list(session.info.get("pending_messages", []))
 
 
 def shard(sessions: Sessions, run_id: int, sizes: dict[int, float]) -> list[tuple[int, str]]:
     """Claims a stage and cuts it; returns the messages to send."""
-    attempt = claim(sessions, run_id)
-    assert attempt is not None
+    number = attempt(sessions, run_id)
+    assert number is not None
     with sessions.begin() as session:
-        assert shard_stage(session, run_id, attempt, sizes, of=3)
+        assert shard_stage(session, run_id, number, sizes, of=3)
         return list(session.info["pending_messages"])
 
 
 def shards(sessions: Sessions, job_id: str) -> list[StageRun]:
     with sessions() as session:
         return list(session.scalars(select(StageRun).where(StageRun.job_id == job_id, StageRun.shard > 0).order_by(StageRun.shard)))
-
-
-def events(sessions: Sessions, job_id: str) -> list[str]:
-    with sessions() as session:
-        return list(session.scalars(select(Event.type).where(Event.job_id == job_id).order_by(Event.id)))
 
 
 def sharded(sessions: Sessions, new_job: NewJob, run_id: RunId) -> tuple[str, int, list[int]]:
@@ -78,12 +50,12 @@ def test_a_stage_waits_for_its_shards_and_is_then_queued_once(
     assert sent == [(run.id, "gpu") for run in runs]
     assert [(run.shard, run.status, run.progress_total) for run in runs] == [(1, "queued", 10), (2, "queued", 10), (3, "queued", 8)]
     assert claim(sessions, whole) is None
-    assert finish(sessions, runs[0].id, "first") == []
+    assert finish(sessions, runs[0].id, artefact_key="first") == []
     finish(sessions, run_id(job_id, Stage.FINETUNE_TEACHER))  # another stage's end does not wake it
     assert read_job(job_id).stages[2].status == StageStatus.SHARDED
-    assert finish(sessions, runs[2].id, "third") == []
-    assert finish(sessions, runs[1].id, "second") == [(whole, "gpu")]
-    assert finish(sessions, whole, "whole") == [(run_id(job_id, Stage.LABEL), "gpu")]
+    assert finish(sessions, runs[2].id, artefact_key="third") == []
+    assert finish(sessions, runs[1].id, artefact_key="second") == [(whole, "gpu")]
+    assert finish(sessions, whole, artefact_key="whole") == [(run_id(job_id, Stage.LABEL), "gpu")]
     stage = read_job(job_id).stages[2]
     assert (stage.status, stage.attempt, stage.artefact_key) == (StageStatus.SUCCEEDED, 1, "whole")
     assert stage.started_at == min(run.started_at for run in shards(sessions, job_id) if run.started_at)
@@ -109,8 +81,8 @@ def test_a_caller_sees_one_running_stage_with_the_progress_of_its_shards(session
 
 def test_a_shard_that_fails_for_good_fails_stage_and_job(sessions: Sessions, new_job: NewJob, run_id: RunId, read_job: ReadJob) -> None:
     job_id, _, runs = sharded(sessions, new_job, run_id)
-    assert claim(sessions, runs[0]) == 1
-    assert claim(sessions, runs[1]) == 1
+    assert attempt(sessions, runs[0]) == 1
+    assert attempt(sessions, runs[1]) == 1
     with sessions.begin() as session:
         assert lifecycle.fail_stage(session, runs[0], 1, ERROR, retry=False, max_attempts=3)
     job = read_job(job_id)
@@ -129,8 +101,7 @@ def test_a_shard_that_fails_for_good_fails_stage_and_job(sessions: Sessions, new
 def test_a_cancelled_job_waits_for_the_shards_that_run(sessions: Sessions, new_job: NewJob, run_id: RunId, read_job: ReadJob) -> None:
     job_id, _, runs = sharded(sessions, new_job, run_id)
     claim(sessions, runs[0])
-    with sessions.begin() as session:
-        cancel(session, job_id)
+    cancel(sessions, job_id)
     assert read_job(job_id).finished_at is None
     assert [run.status for run in shards(sessions, job_id)] == ["running", "cancelled", "cancelled"]
     with sessions.begin() as session:
@@ -159,30 +130,29 @@ def test_a_damaged_artefact_is_made_again_and_its_finder_goes_on(
     )
     for run in (teacher, generator, generate):
         finish(sessions, run)
-    attempt = claim(sessions, label)
-    assert attempt == 1
+    assert attempt(sessions, label) == 1
     with sessions.begin() as session:
-        assert rebuild(session, label, attempt, (Stage.FINETUNE_TEACHER,), ERROR, max_attempts=3)
+        assert rebuild(session, label, 1, (Stage.FINETUNE_TEACHER,), ERROR, max_attempts=3)
         assert session.info["pending_messages"] == [(teacher, "gpu")]
     job = read_job(job_id)
     assert [run.status for run in job.stages[:4]] == ["queued", "succeeded", "succeeded", "pending"]
     assert job.stages[0].artefact_key is None
     assert finish(sessions, teacher) == [(label, "gpu")]
-    assert claim(sessions, label) == 2
+    assert attempt(sessions, label) == 2
     with sessions.begin() as session:
         assert rebuild(session, label, 2, (Stage.FINETUNE_TEACHER,), ERROR, max_attempts=3)
     finish(sessions, teacher)
-    assert claim(sessions, label) == 3
+    assert attempt(sessions, label) == 3
     with sessions.begin() as session:  # a store that damages everything
         assert rebuild(session, label, 3, (Stage.FINETUNE_TEACHER,), ERROR, max_attempts=3)
     assert read_job(job_id).status == "failed"
-    assert events(sessions, job_id).count("stage_rebuilt") == 2
+    assert event_types(sessions, job_id).count("stage_rebuilt") == 2
 
 
 def test_a_shard_that_finds_damage_sends_its_stage_back(sessions: Sessions, new_job: NewJob, run_id: RunId, read_job: ReadJob) -> None:
     job_id, whole, runs = sharded(sessions, new_job, run_id)
     finish(sessions, runs[0])
-    assert claim(sessions, runs[1]) == 1
+    assert attempt(sessions, runs[1]) == 1
     with sessions.begin() as session:
         assert rebuild(session, runs[1], 1, (Stage.FINETUNE_GENERATOR,), ERROR, max_attempts=3)
     assert [run.status for run in read_job(job_id).stages[1:3]] == ["queued", "pending"]
@@ -196,8 +166,8 @@ def test_a_shard_that_finds_damage_sends_its_stage_back(sessions: Sessions, new_
 def test_a_shard_whose_inputs_are_made_again_is_not_to_be_had(sessions: Sessions, new_job: NewJob, run_id: RunId) -> None:
     job_id, whole, runs = sharded(sessions, new_job, run_id)
     generator = run_id(job_id, Stage.FINETUNE_GENERATOR)
-    assert claim(sessions, runs[0]) == 1
-    assert claim(sessions, runs[1]) == 1
+    assert attempt(sessions, runs[0]) == 1
+    assert attempt(sessions, runs[1]) == 1
     with sessions.begin() as session:
         assert rebuild(session, runs[1], 1, (Stage.FINETUNE_GENERATOR,), ERROR, max_attempts=3)
     with sessions.begin() as session:
@@ -213,13 +183,13 @@ def test_a_retry_waits_and_the_sweeper_sends_it(sessions: Sessions, new_job: New
     job_id = new_job()
     teacher = run_id(job_id, Stage.FINETUNE_TEACHER)
     claim(sessions, teacher)
-    delay = timedelta(seconds=30)
+    delay, before = timedelta(seconds=30), utcnow()
     with sessions.begin() as session:
         assert lifecycle.fail_stage(session, teacher, 1, ERROR, retry=True, max_attempts=9, delay=delay, shrink=True)
         assert "pending_messages" not in session.info
     run = read_job(job_id).stages[0]
     assert run.not_before is not None
-    assert timedelta(seconds=25) < run.not_before - utcnow() <= delay
+    assert before + delay <= run.not_before <= utcnow() + delay
     assert run.shrink == 2
     assert claim(sessions, teacher) is None
     assert sweep(sessions) == []
@@ -227,12 +197,13 @@ def test_a_retry_waits_and_the_sweeper_sends_it(sessions: Sessions, new_job: New
         session.get_one(StageRun, teacher).not_before = utcnow() - timedelta(seconds=1)
     assert sweep(sessions) == [(teacher, "gpu")]
     assert sweep(sessions) == []
-    assert claim(sessions, teacher) == 2
+    assert attempt(sessions, teacher) == 2
+    before = utcnow()
     with sessions.begin() as session:
         assert lifecycle.fail_stage(session, teacher, 2, ERROR, retry=True, max_attempts=9, delay=delay, shrink=True)
     run = read_job(job_id).stages[0]
     assert run.not_before is not None
-    assert timedelta(seconds=55) < run.not_before - utcnow() <= 2 * delay
+    assert before + 2 * delay <= run.not_before <= utcnow() + 2 * delay
     assert run.shrink == 4
 
 

@@ -10,26 +10,18 @@ import pytest
 from sqlalchemy import update
 from starlette.testclient import TestClient
 
-from app.contracts.artefacts import ArtefactManifest, FileEntry
 from app.contracts.presets import PRESETS
 from app.contracts.reuse import expected_keys
 from app.contracts.stages import Stage
 from app.database import transaction
 from app.jobs import lifecycle
 from app.references import removed
-from app.storage import file_sha256, get_storage
+from app.storage import get_storage
 from app.tables import IdempotencyKey, Job, StageRun, utcnow
+from tests.app.calls import OTHER_ROWS, ROWS, accepted
+from tests.app.storage.conftest import store_artefact
 
-ROWS = [{"text": f"{label} text number {number}", "label": label} for label in ("lost card", "top up") for number in range(6)]
-OTHER_ROWS = [{"text": f"another {label} text {number}", "label": label} for label in ("a", "b") for number in range(6)]
 NONE: dict[str, Any] = {"count": 0, "bytes": 0, "names": []}
-
-
-def store(key: str, folder: Path) -> None:
-    folder.mkdir(parents=True)
-    (folder / "file").write_text(key)
-    files = {"file": FileEntry(sha256=file_sha256(folder / "file"), bytes=len(key))}
-    get_storage().publish(folder, ArtefactManifest(stage=Stage.LABEL, key=key, version=1, spec={}, inputs={}, files=files, seconds=1))
 
 
 def age(hours: float = 2) -> None:
@@ -54,8 +46,7 @@ def gc(client: TestClient, *, dry_run: bool = False) -> dict[str, Any]:
 
 @pytest.fixture
 def job(client: TestClient) -> dict[str, Any]:
-    found: dict[str, Any] = client.post("/jobs", json={"name": "triage", "dataset": {"rows": ROWS}}).json()
-    return found
+    return accepted(client)
 
 
 def finish_teacher(job_id: str, key: str) -> None:
@@ -67,10 +58,10 @@ def finish_teacher(job_id: str, key: str) -> None:
 
 def test_orphans_go_and_what_is_used_stays(client: TestClient, job: dict[str, Any], tmp_path: Path) -> None:
     storage = get_storage()
-    store("used", tmp_path / "used")
+    store_artefact(tmp_path / "used", "used")
     finish_teacher(job["id"], "used")
     kept = names()
-    store("orphan", tmp_path / "orphan")
+    store_artefact(tmp_path / "orphan", "orphan")
     Path(storage.path("artefacts/torn")).mkdir()
     storage.write("artefacts/torn/weights", b"12345")
     storage.write("datasets/0123/rows.jsonl", b"{}")
@@ -86,8 +77,8 @@ def test_orphans_go_and_what_is_used_stays(client: TestClient, job: dict[str, An
     assert (found["datasets"]["count"], found["datasets"]["names"]) == (1, ["0123"])
     assert found["checkpoints"] == {"count": 1, "bytes": 3, "names": ["gone"]}
     assert found["temporary_files"]["count"] == 1
-    removed = gc(client)
-    assert {**removed, "dry_run": True, "temporary_files": {}, "bytes": 0} == {**found, "temporary_files": {}, "bytes": 0}
+    done = gc(client)
+    assert {**done, "dry_run": True, "temporary_files": {}, "bytes": 0} == {**found, "temporary_files": {}, "bytes": 0}
     assert names() == kept
     again = gc(client)
     assert [again[kind] for kind in ("artefacts", "datasets", "checkpoints", "temporary_files")] == [NONE] * 4
@@ -95,7 +86,7 @@ def test_orphans_go_and_what_is_used_stays(client: TestClient, job: dict[str, An
 
 
 def test_what_is_young_stays(client: TestClient, tmp_path: Path) -> None:
-    store("young", tmp_path / "young")
+    store_artefact(tmp_path / "young", "young")
     assert gc(client)["artefacts"] == NONE
     age(0.9)
     assert gc(client)["artefacts"] == NONE

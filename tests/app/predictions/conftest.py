@@ -1,7 +1,7 @@
 """Tiny real students: an ONNX graph, a tokenizer and a manifest in a real blob store, registered in the database."""
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +9,19 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from sqlalchemy import event
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import Whitespace
 
 from app.config import Settings
-from app.contracts.artefacts import ArtefactManifest, FileEntry
 from app.contracts.stages import Stage
 from app.contracts.students import ONNX_FILE, ONNX_INPUT, ONNX_OUTPUT, STUDENT_MANIFEST_FILE, TOKENIZER_FILE, StudentManifest
-from app.database import transaction
-from app.jobs import lifecycle
-from app.storage import BlobStore, file_sha256
-from app.tables import Dataset, Job
+from app.database import get_engine
+from app.storage import BlobStore
+from tests.app.storage.conftest import manifest_of
+from tests.app.students.published import register
 
 VOCABULARY = {"[PAD]": 0, "[UNK]": 1, "card": 2, "money": 3, "pin": 4}
 LABELS = ["card", "money", "pin"]
@@ -84,14 +84,28 @@ def store_student(
     (folder / TOKENIZER_FILE).write_text(tokenizer_json())
     (folder / STUDENT_MANIFEST_FILE).write_text(manifest.model_dump_json())
     names = (ONNX_FILE, TOKENIZER_FILE, STUDENT_MANIFEST_FILE)
-    files = {name: FileEntry(sha256=file_sha256(folder / name), bytes=(folder / name).stat().st_size) for name in names}
-    storage.publish(folder, ArtefactManifest(stage=Stage.PUBLISH, key=key, version=1, spec={}, inputs={}, files=files, seconds=1))
+    storage.publish(folder, manifest_of(folder, names, key, Stage.PUBLISH))
     return manifest
 
 
 @pytest.fixture
 def storage(tmp_path: Path) -> BlobStore:
     return BlobStore(f"file://{tmp_path / 'blobs'}", tmp_path / "cache")
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """Those that this process sends to the service's database."""
+    found: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        found.append(statement)
+
+    event.listen(get_engine(), "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        event.remove(get_engine(), "before_cursor_execute", note)
 
 
 Publish = Callable[..., int]
@@ -109,15 +123,6 @@ def publish(service_env: Settings, tmp_path: Path) -> Publish:
         count += 1
         key = f"key-{count}"
         manifest = store_student(get_storage(), tmp_path / key, key, model, labels, changes)
-        with transaction() as session:
-            if session.get(Dataset, "ds_1") is None:
-                counts = dict.fromkeys(LABELS, 5)
-                session.add(Dataset(id="ds_1", content_hash="h", rows=15, test_rows=0, label_counts=counts, mean_chars=9.0, warnings=[]))
-                session.flush()
-            job = Job(id=f"job_{count}", name=name, dataset_id="ds_1", preset="fast", spec={}, status="running", warnings=[])
-            session.add(job)
-            session.flush()
-            content = json.loads(manifest.model_dump_json())
-            return lifecycle.publish_version(session, job, kind="bag", artefact_key=key, manifest=content).version
+        return register(name, f"job_{count}", key, manifest.model_dump(mode="json"), dict.fromkeys(LABELS, 5))
 
     return create

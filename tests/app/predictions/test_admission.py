@@ -10,6 +10,7 @@ from app.config import Serving
 from app.predictions import admission as module
 from app.predictions.admission import Admission, Overloaded
 from app.predictions.predictor import Predictor
+from tests.app.calls import predictor_of, refused
 from tests.app.predictions.conftest import Publish
 
 
@@ -85,7 +86,7 @@ def test_a_flood_of_refusals_is_held_back_and_a_few_are_not(monkeypatch: pytest.
 def busy(client: TestClient, publish: Publish) -> Iterator[Predictor]:
     """The client's own predictor, with a published student."""
     publish()
-    predictor: Predictor = client.app.state.predictor  # type: ignore[attr-defined]
+    predictor = predictor_of(client)
     yield predictor
     assert (predictor.admission.requests, predictor.admission.texts, predictor.admission.bodies) == (0, 0, 0)
 
@@ -93,14 +94,10 @@ def busy(client: TestClient, publish: Publish) -> Iterator[Predictor]:
 def test_a_busy_service_answers_429_and_then_200_again(client: TestClient, busy: Predictor) -> None:
     body = {"student": "triage", "inputs": "my card"}
     with busy.admission.admitted(5000):
-        refused = client.post("/predict", json=body)
-    assert refused.status_code == 429
-    assert refused.headers["content-type"] == "application/problem+json"
-    assert refused.headers["retry-after"] == "1"
-    problem = refused.json()
-    assert problem["type"] == "urn:gendistil:overloaded"
-    assert problem["remedy"]
-    assert problem["request_id"] == refused.headers["x-request-id"]
+        answer = client.post("/predict", json=body)
+    problem = refused(answer, 429, "overloaded")
+    assert answer.headers["retry-after"] == "1"
+    assert problem["request_id"] == answer.headers["x-request-id"]
     assert client.post("/predict", json=body).status_code == 200
     assert 'gendistil_predict_refused_total{limit="texts"} 1.0' in client.get("/metrics").text
 

@@ -9,7 +9,8 @@ from starlette.testclient import TestClient
 
 from app.contracts.students import SelectivePoint
 from app.predictions.scope import out_of_scope
-from tests.app.predictions.test_predict_routes import predict, refused
+from tests.app.calls import refused
+from tests.app.predictions.test_predict_routes import predict
 
 Publish = Callable[..., int]
 

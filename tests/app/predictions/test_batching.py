@@ -89,7 +89,10 @@ def test_a_caller_that_gives_up_does_not_disturb_the_others(student: StudentRunt
         stays = asyncio.create_task(batcher.run("key", student, ["money"]))
         asyncio.get_running_loop().call_soon(gone.cancel)
         try:
-            return await stays
+            answer = await stays
+            with pytest.raises(asyncio.CancelledError):
+                await gone
+            return answer
         finally:
             batcher.close()
 

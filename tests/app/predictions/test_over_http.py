@@ -4,21 +4,21 @@ import json
 import re
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
 import httpx
 import pytest
 import uvicorn
-from sqlalchemy import event
 
 from app.config import Settings, get_settings
-from app.database import get_engine
 from app.main import create_app
+from app.predictions.admission import Admission
 from app.predictions.predictor import Predictor
-from tests.app.predictions.conftest import LABELS, VOTES, Publish, onnx_model
+from tests.app.predictions.conftest import LABELS, VOTES, Publish, onnx_model, statements
 from tests.servers import free_port
+from tests.waiting import wait_for
 
 
 class Server:
@@ -40,10 +40,7 @@ class Server:
 
     def __enter__(self) -> "Server":
         self._thread.start()
-        deadline = time.monotonic() + 60
-        while not self._server.started:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_for(lambda: self._server.started, what="the server started")
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -79,17 +76,11 @@ def test_a_prediction_asks_the_database_nothing(server: Server, monkeypatch: pyt
     server.predictor.resolver.stop()
     server.predictor.resolver._refresh_seconds = 3600
     server.predictor.resolver.start()
-    sent: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
-        sent.append(statement)
-
     with server.client() as client:
         client.post("/predict", json=body()).raise_for_status()
-        event.listen(get_engine(), "before_cursor_execute", note)
-        for student in ("triage", "triage:1", "triage@latest", "triage:2"):
-            client.post("/predict", json=body(student=student)).raise_for_status()
-        event.remove(get_engine(), "before_cursor_execute", note)
+        with statements() as sent:
+            for student in ("triage", "triage:1", "triage@latest", "triage:2"):
+                client.post("/predict", json=body(student=student)).raise_for_status()
     assert sent == []
 
 
@@ -137,11 +128,17 @@ def test_concurrent_callers_and_large_lists_get_their_own_answers(server: Server
 
 
 def test_a_slow_body_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(get_settings().serving, "body_seconds", 0.2)
+    monkeypatch.setattr(get_settings().serving, "body_seconds", 0.5)
+    begun, reading = threading.Event(), Admission.reading
+
+    def noted(admission: Admission, size: int) -> AbstractContextManager[None]:
+        begun.set()
+        return reading(admission, size)
+
+    monkeypatch.setattr(Admission, "reading", noted)
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as slow, server.client() as client:
         slow.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
-        while server.predictor.admission.bodies == 0:
-            time.sleep(0.01)
+        assert begun.wait(60)
         assert client.post("/predict", json=body()).status_code == 200  # it holds up no one
         answer = b""
         while chunk := slow.recv(65536):  # the connection is closed: the rest is not waited for

@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.config import get_settings
+from tests.app.calls import refused
 from tests.app.predictions.conftest import LABELS, VOTES, onnx_model
 
 Publish = Callable[..., int]
@@ -17,15 +18,6 @@ Publish = Callable[..., int]
 
 def predict(client: TestClient, **changes: Any) -> Any:
     return client.post("/predict", json={"student": "triage", "inputs": ["my card"], **changes})
-
-
-def refused(answer: Any, status: int, type: str) -> dict[str, Any]:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    problem: dict[str, Any] = answer.json()
-    assert problem["type"] == f"urn:gendistil:{type}"
-    assert problem["remedy"]
-    return problem
 
 
 def test_texts_are_answered_in_order(client: TestClient, publish: Publish) -> None:

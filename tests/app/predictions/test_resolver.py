@@ -1,11 +1,9 @@
 """Names in memory, on real databases that others write to."""
 
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import delete, event, text
+from sqlalchemy import delete, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import get_engine, transaction
@@ -14,6 +12,8 @@ from app.jobs.aliases import LATEST, Cause, set_alias
 from app.predictions import resolver as module
 from app.predictions.resolver import Resolver, Served
 from app.tables import Student
+from tests.app.predictions.conftest import statements
+from tests.waiting import wait_for
 
 NEVER = 3600.0
 
@@ -56,26 +56,6 @@ def move(name: str, alias: str, version: int) -> None:
         set_alias(session, name, alias, version, Cause.CALLER)
 
 
-def wait_for(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-@contextmanager
-def statements() -> Iterator[list[str]]:
-    """Those that this process sends to the database."""
-    found: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
-        found.append(statement)
-
-    event.listen(get_engine(), "before_cursor_execute", note)
-    yield found
-    event.remove(get_engine(), "before_cursor_execute", note)
-
-
 def test_all_forms_of_a_name_resolve_without_the_database(database: str, start: Callable[..., Resolver]) -> None:
     first, second = publish("triage", 1), publish("triage", 2)
     move("triage", "champion", 1)
@@ -105,12 +85,13 @@ def test_what_another_process_does_is_noticed(database: str, start: Callable[...
     wait_for(lambda: resolver.find("triage:3") == third)
 
 
-def test_a_publication_of_a_moment_ago_is_looked_up(database: str, start: Callable[..., Resolver]) -> None:
+def test_a_publication_of_a_moment_ago_is_looked_up(database: str, start: Callable[..., Resolver], monkeypatch: pytest.MonkeyPatch) -> None:
     resolver = start()
     with pytest.raises(ServiceError, match="no student 'triage'"):
         resolver.look_up("triage")
     first = publish("triage", 1)
-    time.sleep(module.MISS_SECONDS)
+    assert module.MISS_SECONDS > 0
+    monkeypatch.setattr(module, "MISS_SECONDS", 0.0)  # as if so long had passed
     assert resolver.look_up("triage:001") == first
     assert resolver.find("triage") == first
 

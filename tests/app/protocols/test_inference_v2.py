@@ -156,22 +156,22 @@ def test_tensors_that_cannot_be_used(changes: dict[str, Any], fault: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("content", "length", "fault"),
+    ("content", "length", "type", "fault"),
     [
-        (b"{", None, "not valid JSON"),
-        (b"[]", None, "body"),
-        (b"\xff", None, "not UTF-8"),
-        (b'{"inputs": []}', None, "given: none"),
-        (b'{"inputs": []}', "99", "the body has 14 bytes"),
-        (b'{"inputs": []}', "-1", "the body has 14 bytes"),
-        (b'{"inputs": []}', "x", "the body has 14 bytes"),
-        (json.dumps(body()).encode() + b"more", str(len(json.dumps(body()))), "no input claims them"),
+        (b"{", None, "malformed-json", "not valid JSON"),
+        (b"[]", None, "invalid-request", "body"),
+        (b"\xff", None, "not-utf8", "not UTF-8"),
+        (b'{"inputs": []}', None, "invalid-request", "given: none"),
+        (b'{"inputs": []}', "99", "invalid-request", "the body has 14 bytes"),
+        (b'{"inputs": []}', "-1", "invalid-request", "the body has 14 bytes"),
+        (b'{"inputs": []}', "x", "invalid-request", "the body has 14 bytes"),
+        (json.dumps(body()).encode() + b"more", str(len(json.dumps(body()))), "invalid-request", "no input claims them"),
     ],
 )
-def test_bodies_that_cannot_be_read(content: bytes, length: str | None, fault: str) -> None:
+def test_bodies_that_cannot_be_read(content: bytes, length: str | None, type: str, fault: str) -> None:
     with pytest.raises(ServiceError) as caught:
         read_query(content, length)
-    assert caught.value.problem.status in (400, 422)
+    assert caught.value.problem.type == f"urn:gendistil:{type}"
     assert fault in caught.value.problem.detail
 
 

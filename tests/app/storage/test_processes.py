@@ -2,7 +2,6 @@
 
 import multiprocessing
 import resource
-import time
 from datetime import UTC, datetime
 from multiprocessing.context import ForkContext, SpawnContext, SpawnProcess
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from app.storage import BlobStore
 from tests.app.storage.conftest import FILES, OpenStore, contents, make_artefact
+from tests.waiting import wait_for
 
 ROUNDS = 12
 NOW = datetime.max.replace(tzinfo=UTC)
@@ -59,10 +59,7 @@ def many() -> dict[str, bytes]:
 
 def kill_after_first_file(process: SpawnProcess, store: BlobStore) -> None:
     process.start()
-    deadline = time.monotonic() + 120
-    while not store.fs.find(store.path("artefacts")):
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
+    wait_for(lambda: store.fs.find(store.path("artefacts")), what="the first file", every=0.002)
     process.kill()
     process.join(60)
 

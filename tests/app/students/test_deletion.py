@@ -1,13 +1,12 @@
 """DELETE of versions, students and aliases over HTTP."""
 
-from typing import Any
-
 import pytest
 from starlette.testclient import TestClient
 
 from app.database import transaction
 from app.tables import Alias, Student
-from tests.app.students.test_student_routes import publish
+from tests.app.calls import refused
+from tests.app.students.published import publish
 
 
 @pytest.fixture
@@ -16,13 +15,6 @@ def api(client: TestClient) -> TestClient:
     for name, number in (("triage", 1), ("spam", 1), ("triage", 2), ("triage", 3)):
         publish(name, number)
     return client
-
-
-def refused(answer: Any, status: int, type: str) -> dict[str, Any]:
-    assert (answer.status_code, answer.json()["type"]) == (status, f"urn:gendistil:{type}"), answer.text
-    assert answer.json()["remedy"]
-    problem: dict[str, Any] = answer.json()
-    return problem
 
 
 def versions(api: TestClient) -> list[int]:

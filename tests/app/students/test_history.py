@@ -1,28 +1,26 @@
 """The history of aliases, and the way back, over HTTP."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from app.config import Settings
 from app.database import transaction
 from app.main import create_app
 from app.students.history import way_back
 from app.tables import Alias, AliasMove
-from tests.app.jobs.test_lifecycle import together
-from tests.app.students.test_student_routes import publish, refused
+from tests.app.calls import refused
+from tests.app.students.published import publish
+from tests.waiting import together
 
 PRODUCTION = "/students/triage/aliases/production"
 
 
 @pytest.fixture
-def api(clean_settings: pytest.MonkeyPatch, tmp_path: Path, redis_url: str, migrated_database_url: str) -> Iterator[TestClient]:
+def api(each_service_env: Settings) -> Iterator[TestClient]:
     """Four versions of `triage`, on SQLite and on PostgreSQL in turn."""
-    clean_settings.setenv("GENDISTIL_DATA_DIR", str(tmp_path / "data"))
-    clean_settings.setenv("REDIS_URL", redis_url)
-    clean_settings.setenv("DATABASE_URL", migrated_database_url)
     for number in (1, 2, 3, 4):
         publish("triage", number)
     with TestClient(create_app()) as client:

@@ -1,38 +1,10 @@
 """Published versions and their aliases over HTTP."""
 
-from typing import Any
-
 import pytest
 from starlette.testclient import TestClient
 
-from app.database import transaction
-from app.jobs import lifecycle
-from app.tables import Dataset, Job
-
-MANIFEST = {
-    "kind": "cnn",
-    "labels": ["a", "b"],
-    "max_tokens": 128,
-    "pad_id": 0,
-    "parameters": 1_100_000,
-    "bytes": 4_500_000,
-    "parity": {"max_abs_logit_difference": 1e-6, "rows": 20.0},
-    "metrics": {"accuracy": 0.91, "macro_f1": 0.9},
-    "lineage": {},
-}
-
-
-def publish(name: str, number: int) -> None:
-    with transaction() as session:
-        if session.get(Dataset, "ds_1") is None:
-            session.add(
-                Dataset(id="ds_1", content_hash="h", rows=10, test_rows=0, label_counts={"a": 5, "b": 5}, mean_chars=9.0, warnings=[])
-            )
-            session.flush()
-        job = Job(id=f"job_{name}_{number}", name=name, dataset_id="ds_1", preset="fast", spec={}, status="running", warnings=[])
-        session.add(job)
-        session.flush()
-        lifecycle.publish_version(session, job, kind="cnn", artefact_key=f"{name}-{number}", manifest=MANIFEST)
+from tests.app.calls import refused
+from tests.app.students.published import MANIFEST, publish
 
 
 @pytest.fixture
@@ -41,13 +13,6 @@ def api(client: TestClient) -> TestClient:
     for name, number in (("triage", 1), ("spam", 1), ("triage", 2)):
         publish(name, number)
     return client
-
-
-def refused(answer: Any, status: int, type: str) -> dict[str, Any]:
-    assert (answer.status_code, answer.json()["type"]) == (status, f"urn:gendistil:{type}"), answer.text
-    assert answer.json()["remedy"]
-    problem: dict[str, Any] = answer.json()
-    return problem
 
 
 def test_a_student_with_its_versions(api: TestClient) -> None:

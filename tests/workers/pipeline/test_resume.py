@@ -2,24 +2,19 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from app.contracts.spec import JobSpec
-from tests.workers.conftest import MemoryRecorder, NewFolder, StageResult
+from tests.workers.conftest import MemoryRecorder, NewFolder, StageResult, Trainings
 from workers.pipeline import finetune_generator as generator_stage
-from workers.pipeline.distil import DistilInputs, distil
-from workers.pipeline.finetune_generator import GeneratorInputs, finetune_generator
-from workers.pipeline.finetune_teacher import TeacherInputs, TeacherMetrics, finetune_teacher
-from workers.pipeline.label import LabelMetrics
 from workers.training.causal import load_generator
 from workers.training.checkpointing import read_state
 from workers.training.encoder import Teacher
 from workers.training.recorder import StageStopped, State
-from workers.training.split import Split
 
 Run = Callable[[Path, MemoryRecorder], Any]
 
@@ -40,33 +35,24 @@ STAGES = ["teacher", "teacher with all weights", "generator", "generator with ad
 
 
 @pytest.fixture(scope="module")
-def stages(
-    split: Split,
-    spec: JobSpec,
-    teacher_model: Path,
-    generator_model: Path,
-    teacher: StageResult[TeacherMetrics],
-    labelled: StageResult[LabelMetrics],
-    new_folder: NewFolder,
-) -> dict[str, Whole]:
+def stages(trainings: Trainings, new_folder: NewFolder) -> dict[str, Whole]:
     """Short ones. The generator reads one and a half passes. With adapters, it learns a few rows by heart, and goes back to an epoch
     before the last."""
-    taught = spec.teacher.model_copy(update={"epochs": 2, "refit_epochs": 2})
-    free = taught.model_copy(update={"freeze_embeddings": False, "contrastive_weight": 0.0, "head_init": "random"})
-    _, tokenizer = load_generator(generator_model, torch.float32)
+    split, spec = trainings.split, trainings.spec
+    taught: dict[str, Any] = {"epochs": 2, "refit_epochs": 2}
+    free: dict[str, Any] = {**taught, "freeze_embeddings": False, "contrastive_weight": 0.0, "head_init": "random"}
+    _, tokenizer = load_generator(trainings.models[1], torch.float32)
     tokens = sum(len(generator_stage._example(tokenizer, row, spec.generator).ids) for row in split.train)
-    written = spec.generator.model_copy(update={"epochs": 3, "max_train_tokens": int(1.5 * tokens)})
-    few = replace(split, train=split.train[:8])
-    adapted = spec.generator.model_copy(
-        update={"epochs": 40, "method": "lora", "learning_rate": 2e-2, "batch_size": 2, "max_train_tokens": 100_000}
-    )
-    distilled = spec.distil.model_copy(update={"epochs": 2, "refit_epochs": 2, "min_steps": 4, "batch_size": 128})
+    written: dict[str, Any] = {"epochs": 3, "max_train_tokens": int(1.5 * tokens)}
+    few = replace(trainings, split=replace(split, train=split.train[:8]))
+    adapted: dict[str, Any] = {"epochs": 40, "method": "lora", "learning_rate": 2e-2, "batch_size": 2, "max_train_tokens": 100_000}
+    distilled: dict[str, Any] = {"epochs": 2, "refit_epochs": 2, "min_steps": 4, "batch_size": 128}
     runs: list[Run] = [
-        lambda out, recorder: finetune_teacher(TeacherInputs(split, teacher_model, taught), out, recorder),
-        lambda out, recorder: finetune_teacher(TeacherInputs(split, teacher_model, free), out, recorder),
-        lambda out, recorder: finetune_generator(GeneratorInputs(split, generator_model, written), out, recorder),
-        lambda out, recorder: finetune_generator(GeneratorInputs(few, generator_model, adapted), out, recorder),
-        lambda out, recorder: distil(DistilInputs(split, teacher.folder, labelled.folder, distilled), out, recorder),
+        partial(trainings.teacher, **taught),
+        partial(trainings.teacher, **free),
+        partial(trainings.generator, **written),
+        partial(few.generator, **adapted),
+        partial(trainings.distil, **distilled),
     ]
     made: dict[str, Whole] = {}
     for name, run in zip(STAGES, runs, strict=True):

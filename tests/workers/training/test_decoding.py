@@ -137,5 +137,5 @@ def test_other_models_are_not_taken_for_llama(config: Any) -> None:
 
 def test_layers_that_are_not_plain_are_left_alone() -> None:
     model = make(CONFIGS["llama"])
-    model.model.layers[1].mlp.up_proj = torch.nn.Sequential(model.model.layers[1].mlp.up_proj)  # type: ignore[union-attr, index]
+    model.model.layers[1].mlp.up_proj = torch.nn.Sequential(model.model.layers[1].mlp.up_proj)  # type: ignore[union-attr, index]  # as above
     assert not is_llama_type(model)

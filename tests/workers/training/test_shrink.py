@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from app.contracts.spec import DistilSpec, JobSpec, TeacherSpec
-from tests.workers.conftest import MemoryRecorder, NewFolder, StageResult
+from app.contracts.spec import DistilSpec, TeacherSpec
+from tests.workers.conftest import MemoryRecorder, NewFolder, Trainings
 from tests.workers.tiny import LABELS, make_rows
 from workers.pipeline import finetune_generator as generator_stage
-from workers.pipeline.distil import DistilInputs, distil
-from workers.pipeline.finetune_generator import GeneratorInputs, finetune_generator
-from workers.pipeline.finetune_teacher import TeacherInputs, TeacherMetrics, finetune_teacher
-from workers.pipeline.label import LabelMetrics
 from workers.pipeline.publish import PublishInputs, publish
 from workers.students import vectors
 from workers.students.base import Student
@@ -30,7 +27,6 @@ from workers.training.distillation import Targets, new_student, train_student
 from workers.training.encoder import Teacher, encode, load_tokenizer, new_teacher
 from workers.training.finetuning import LabelledIds, finetune
 from workers.training.recorder import StageStopped
-from workers.training.split import Split
 
 CPU = torch.device("cpu")
 
@@ -75,12 +71,11 @@ def test_a_teacher_learns_the_same(shrink: int, teacher_model: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
-def test_a_generator_learns_the_same(method: str, split: Split, spec: JobSpec, generator_model: Path, tmp_path: Path) -> None:
+def test_a_generator_learns_the_same(method: str, trainings: Trainings, tmp_path: Path) -> None:
     changes = {"method": method, "learning_rate": 1e-4, "epochs": 2, "max_train_tokens": 100_000}
     weights, metrics = [], []
     for shrink in (1, 2):
-        inputs = GeneratorInputs(split, generator_model, spec.generator.model_copy(update=changes), shrink)
-        metrics.append(finetune_generator(inputs, tmp_path / str(shrink), MemoryRecorder()))
+        metrics.append(trainings.generator(tmp_path / str(shrink), MemoryRecorder(), shrink, **changes))
         weights.append(load_file(tmp_path / str(shrink) / "model.safetensors"))
     assert closest(*weights) < 1e-5
     assert metrics[1] == replace(metrics[0], validation_perplexity=pytest.approx(metrics[0].validation_perplexity, rel=1e-5))
@@ -115,23 +110,11 @@ def test_the_contrastive_loss_compares_within_a_micro_batch(shrink: int, teacher
 
 
 @pytest.fixture(scope="module")
-def stages(
-    split: Split,
-    spec: JobSpec,
-    teacher_model: Path,
-    generator_model: Path,
-    teacher: StageResult[TeacherMetrics],
-    labelled: StageResult[LabelMetrics],
-) -> dict[str, Callable[[int, Path, MemoryRecorder], Any]]:
-    taught = spec.teacher.model_copy(update={"epochs": 1, "refit_epochs": 1})
-    written = spec.generator.model_copy(update={"epochs": 1})
-    short = spec.distil.model_copy(update={"epochs": 1, "refit_epochs": 1, "min_steps": 1})
+def stages(trainings: Trainings) -> dict[str, Callable[..., Any]]:
     return {
-        "teacher": lambda shrink, out, recorder: finetune_teacher(TeacherInputs(split, teacher_model, taught, shrink), out, recorder),
-        "generator": lambda shrink, out, recorder: finetune_generator(
-            GeneratorInputs(split, generator_model, written, shrink), out, recorder
-        ),
-        "distil": lambda shrink, out, recorder: distil(DistilInputs(split, teacher.folder, labelled.folder, short, shrink), out, recorder),
+        "teacher": partial(trainings.teacher, epochs=1, refit_epochs=1),
+        "generator": partial(trainings.generator, epochs=1),
+        "distil": partial(trainings.distil, epochs=1, refit_epochs=1, min_steps=1),
     }
 
 
@@ -150,7 +133,7 @@ def test_whatever_a_stage_reads_it_reads_in_so_many_parts(
     most = []
     for shrink in (1, 4):
         read.clear()
-        stages[stage](shrink, new_folder(stage), MemoryRecorder())
+        stages[stage](new_folder(stage), MemoryRecorder(), shrink)
         most.append(max(read))
     assert most[1] <= -(-most[0] // 4)
 
@@ -169,8 +152,8 @@ def test_a_stage_goes_on_in_smaller_parts_from_a_checkpoint_of_whole_batches(
 ) -> None:
     first = MemoryRecorder(stop=StageStopped(), stop_after=5, checkpoint=tmp_path / "state")
     with pytest.raises(StageStopped):
-        stages[stage](1, new_folder(stage), first)
+        stages[stage](new_folder(stage), first)
     second, whole = MemoryRecorder(checkpoint=tmp_path / "state"), MemoryRecorder()
-    stages[stage](4, new_folder(stage), second)
-    stages[stage](1, new_folder(stage), whole)
+    stages[stage](new_folder(stage), second, 4)
+    stages[stage](new_folder(stage), whole)
     assert first.asked + second.asked == whole.asked
