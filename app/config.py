@@ -24,6 +24,8 @@ class Limits(BaseModel):
     min_rows_per_class: int = 5
     predict_max_inputs: int = 1000
     predict_max_chars: int = 20_000
+    bulk_max_bytes: int = 500_000_000
+    bulk_max_rows: int = 1_000_000
     page_size: int = 100
 
 

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
+from anyio import CapacityLimiter
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
 
+from app.bulk.routes import router as bulk
 from app.bundles.routes import router as bundles
 from app.config import get_settings
 from app.datasets.routes import router as datasets
@@ -47,6 +49,7 @@ def create_app() -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.metrics = Metrics()
+    app.state.bulk_checks = CapacityLimiter(2)
     settings = get_settings()
     app.state.students = StudentCache(_load_student, settings.student_cache_bytes)
     app.state.predictor = Predictor(settings.serving, app.state.students, len(os.sched_getaffinity(0)))
@@ -60,7 +63,7 @@ def create_app() -> FastAPI:
         app.include_router(router)
     for router in (students, bundles):
         app.include_router(router, dependencies=followed)
-    for router in (inference_v2, hugging_face, maintenance, system):
+    for router in (bulk, inference_v2, hugging_face, maintenance, system):
         app.include_router(router)
     install_handlers(app)
     _install_fallbacks(app)

@@ -10,10 +10,12 @@ from redis.exceptions import RedisError
 from sqlalchemy.orm import Session
 
 from app.config import get_settings
+from app.contracts.bulk import BULK_QUEUE, RUN_BULK_TASK
 from app.contracts.stages import GRAPH, RUN_STAGE_TASK, Stage
 
 logger = logging.getLogger(__name__)
 _PENDING = "pending_messages"
+_PENDING_BULK = "pending_bulk_messages"
 
 
 @lru_cache
@@ -38,13 +40,24 @@ def enqueue(session: Session, stage_run_id: int, stage: Stage) -> None:
     session.info.setdefault(_PENDING, []).append((stage_run_id, queue_of(stage)))
 
 
+def enqueue_bulk(session: Session, bulk_id: str) -> None:
+    """As `enqueue`, of a bulk prediction."""
+    session.info.setdefault(_PENDING_BULK, []).append(bulk_id)
+
+
 def send_pending(session: Session) -> None:
     """Sends the noted messages. Redis being away is no error: the row is the truth, and the sweeper sends the message again."""
     for stage_run_id, queue in session.info.pop(_PENDING, []):
-        try:
-            producer().send_task(RUN_STAGE_TASK, args=[stage_run_id], queue=queue, retry=False)
-        except OperationalError as error:
-            logger.warning("message for stage run %s not sent, the sweeper will: %s", stage_run_id, error)
+        _send(RUN_STAGE_TASK, stage_run_id, queue)
+    for bulk_id in session.info.pop(_PENDING_BULK, []):
+        _send(RUN_BULK_TASK, bulk_id, BULK_QUEUE)
+
+
+def _send(task: str, id: int | str, queue: str) -> None:
+    try:
+        producer().send_task(task, args=[id], queue=queue, retry=False)
+    except OperationalError as error:
+        logger.warning("message %s(%s) not sent, the sweeper will: %s", task, id, error)
 
 
 def messages_waiting(queue: str) -> int:

@@ -11,9 +11,10 @@ from functools import partial
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app.contracts.bulk import OPEN_BULK
 from app.database import read_session_factory, transaction
 from app.storage import BlobStore
-from app.tables import Dataset, StageRun, Student
+from app.tables import BulkPrediction, Dataset, StageRun, Student
 
 logger = logging.getLogger(__name__)
 _DATASET_CONTENT = 4_745_601
@@ -30,13 +31,15 @@ def hold_dataset_content(session: Session, content_hash: str) -> None:
 
 
 def artefacts_in_use(session: Session, keys: Collection[str]) -> set[str]:
-    """Those of `keys` that a stage run, ended or not, or a student names."""
+    """Those of `keys` that a stage run, ended or not, a student, or a bulk prediction that has not ended names."""
     used: set[str] = set()
     listed = list(keys)
     for start in range(0, len(listed), _AT_ONCE):
         part = listed[start : start + _AT_ONCE]
         used.update(key for key in session.scalars(select(StageRun.artefact_key).where(StageRun.artefact_key.in_(part))) if key)
         used.update(session.scalars(select(Student.artefact_key).where(Student.artefact_key.in_(part))))
+        unfinished = (BulkPrediction.status.in_(OPEN_BULK), BulkPrediction.artefact_key.in_(part))
+        used.update(session.scalars(select(BulkPrediction.artefact_key).where(*unfinished)))
     return used
 
 
@@ -46,6 +49,15 @@ def datasets_in_use(session: Session, hashes: Collection[str]) -> set[str]:
     listed = list(hashes)
     for start in range(0, len(listed), _AT_ONCE):
         used.update(session.scalars(select(Dataset.content_hash).where(Dataset.content_hash.in_(listed[start : start + _AT_ONCE]))))
+    return used
+
+
+def bulk_in_use(session: Session, ids: Collection[str]) -> set[str]:
+    """Those ids that a bulk prediction, ended or not, has."""
+    used: set[str] = set()
+    listed = list(ids)
+    for start in range(0, len(listed), _AT_ONCE):
+        used.update(session.scalars(select(BulkPrediction.id).where(BulkPrediction.id.in_(listed[start : start + _AT_ONCE]))))
     return used
 
 

@@ -215,6 +215,42 @@ class RetiredVersion(Base):
     version: Mapped[int]
 
 
+class BulkPrediction(Base):
+    """A file of texts for a version, which was settled when it was sent. Its input and results lie in the blob store under its id.
+
+    A worker owns it by turning `queued` into `running` with one conditional UPDATE, and holds it by `attempt`. `rows_before`: those that
+    attempt found done. `parts`: of the result, in order.
+    """
+
+    __tablename__ = "bulk_predictions"
+    __table_args__ = (Index(None, "status"), Index(None, "created_at"))
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    student: Mapped[str] = mapped_column(String(100))
+    version: Mapped[int]
+    artefact_key: Mapped[str] = mapped_column(String(64))
+    options: Mapped[dict[str, Any]]
+    threshold: Mapped[float | None]
+    layout: Mapped[dict[str, Any]]
+    input_hash: Mapped[str] = mapped_column(String(64))
+    input_bytes: Mapped[int] = mapped_column(BigInteger)
+    rows: Mapped[int]
+    rows_done: Mapped[int] = mapped_column(default=0)
+    rows_before: Mapped[int] = mapped_column(default=0)
+    status: Mapped[str] = mapped_column(String(20))
+    attempt: Mapped[int] = mapped_column(default=0)
+    worker: Mapped[str | None] = mapped_column(String(200))
+    parts: Mapped[list[str] | None]
+    result_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    queued_at: Mapped[datetime | None]
+    not_before: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    heartbeat_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
 class IdempotencyKey(Base):
     """A request that was answered, written in its own transaction. `resource_id`: what it made."""
 

@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gendistil.bulk import BulkOptions
 from gendistil.client import DEFAULT_URL, Client
-from gendistil.display import JobDisplay, duration, estimate_table, garbage_table, predictions_table, report_table
+from gendistil.display import BulkDisplay, JobDisplay, duration, estimate_table, garbage_table, predictions_table, report_table
 from gendistil.errors import GendistilError
 
 app = typer.Typer(name="gendistil", help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -93,6 +94,33 @@ def predict(
     """Classify texts with a student."""
     with connected(url) as client:
         make_console().print(predictions_table(texts, client.predict(student, texts, top_k)))
+
+
+@app.command("predict-file")
+def predict_file(
+    student: Annotated[str, typer.Argument(help="name, name@alias or name:version")],
+    file: Annotated[Path, typer.Argument(help="CSV or JSONL.")],
+    to: Annotated[Path | None, typer.Option(help="File to write: .csv for CSV, else JSONL. Else beside FILE, in its format.")] = None,
+    text_column: Annotated[str | None, typer.Option(help="Column with the texts; else text.")] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Above 1, a column with so many labels and scores.")] = None,
+    min_score: Annotated[float | None, typer.Option(help="Abstain below this score.")] = None,
+    min_precision: Annotated[float | None, typer.Option(help="Abstain below the score from which on so many answers are right.")] = None,
+    out_of_scope: Annotated[bool | None, typer.Option("--out-of-scope", help="A column that tells how strange a text is.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave file and result on the service, too.")] = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Classify each row of a file; all columns are kept, in the same order. Ctrl-C cancels it."""
+    target = to or file.with_name(f"{file.stem}.predicted{'.csv' if file.suffix.lower() in {'.csv', '.tsv'} else '.jsonl'}")
+    options: BulkOptions = {
+        "text_column": text_column,
+        "top_k": top_k,
+        "min_score": min_score,
+        "min_precision": min_precision,
+        "out_of_scope": out_of_scope,
+    }
+    with connected(url) as client, BulkDisplay(make_console(stderr=True)) as display:
+        client.predict_file(student, file, target, keep=keep, on_update=display.update, **options)
+    print(target)
 
 
 @app.command()

@@ -6,16 +6,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 from urllib.parse import quote, urlsplit
 
 import httpx
 from pydantic import ValidationError
 
+from gendistil.bulk import Bulk, BulkOptions
 from gendistil.errors import GendistilError, JobFailed, WaitTimeout, from_response, from_transport
 from gendistil.models import (
     Alias,
     Answer,
+    BulkPrediction,
     Catalogue,
     Collection,
     Dataset,
@@ -36,6 +38,23 @@ Row = Mapping[str, str]
 """`{"text": ..., "label": ...}`"""
 
 
+class JobInput(TypedDict, total=False):
+    """What a student is made from, one of `rows`, `file` and `dataset` (an id), and how.
+
+    `spec` overrides single fields of the preset, as in `{"distil": {"student": "bag"}}`. `replace_dataset` allows for a name whose
+    students come from other rows.
+    """
+
+    rows: Sequence[Row] | None
+    file: Path | None
+    dataset: str | None
+    test: Sequence[Row] | None
+    test_file: Path | None
+    preset: str | None
+    spec: Mapping[str, Any] | None
+    replace_dataset: bool
+
+
 class Client:
     """A connection to one gendistil service. Every method raises `GendistilError`, which holds the service's problem+json."""
 
@@ -43,6 +62,7 @@ class Client:
         self.base_url = base_url.rstrip("/")
         # A proxy of the environment cannot reach this machine's own addresses.
         own = _host(self.base_url) in {"localhost", "127.0.0.1", "::1"}
+        self.bulk = Bulk(self)
         self._http = httpx.Client(base_url=self.base_url, timeout=httpx.Timeout(timeout, connect=5.0), trust_env=not own)
 
     def __enter__(self) -> "Client":
@@ -69,38 +89,38 @@ class Client:
         columns = _given(text_column=text_column, label_column=label_column)
         if source == "file" or test_file:
             return self._parse(Dataset, self._post_files("/datasets", rows, file, test, test_file, columns), "/datasets")
-        return self._call(Dataset, "POST", "/datasets", json={"rows": rows, **_given(test=test), **columns})
+        return self.call(Dataset, "POST", "/datasets", json={"rows": rows, **_given(test=test), **columns})
 
     def create_job(
         self,
         name: str,
         *,
-        rows: Sequence[Row] | None = None,
-        file: Path | None = None,
-        dataset: str | None = None,
-        test: Sequence[Row] | None = None,
-        test_file: Path | None = None,
-        preset: str | None = None,
-        spec: Mapping[str, Any] | None = None,
-        replace_dataset: bool = False,
         promote: str | None = None,
         promote_reason: str | None = None,
         idempotency_key: str | None = None,
+        **given: Unpack[JobInput],
     ) -> Job:
-        """Starts the distillation of a student called `name` from rows, a file or a dataset's id.
+        """Starts the distillation of a student called `name`.
 
-        `spec` overrides single fields of the preset, as in `{"distil": {"student": "bag"}}`. `replace_dataset` allows for a name whose
-        students come from other rows. `promote` ("if_not_worse", "always" or "never"): whether the new version becomes `latest`.
-        Called again with the same `idempotency_key`, it returns the job that was started first.
+        `promote` ("if_not_worse", "always" or "never"): whether the new version becomes `latest`. Called again with the same
+        `idempotency_key`, it returns the job that was started first.
         """
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key is not None else {}
-        gate = {"promote": promote, "promote_reason": promote_reason}
-        fields = _given(preset=preset, spec=spec, replace_dataset=replace_dataset or None, **gate)
-        return self._parse(Job, self._post_job(name, rows, file, dataset, test, test_file, fields, headers=headers), "/jobs")
+        gate = _given(promote=promote, promote_reason=promote_reason)
+        return self._parse(Job, self._post_job(name, gate, {"headers": headers}, **given), "/jobs")
 
-    def estimate(
+    def estimate(self, name: str, **given: Unpack[JobInput]) -> JobEstimate:
+        """What `create_job` with the same arguments would take; starts and stores nothing.
+
+        Raises `GendistilError` of type `urn:gendistil:does-not-fit` if the memory or the room is too small.
+        """
+        return self._parse(JobEstimate, self._post_job(name, {}, {"params": {"dry_run": True}}, **given), "/jobs")
+
+    def _post_job(
         self,
         name: str,
+        gate: dict[str, str],
+        options: dict[str, Any],
         *,
         rows: Sequence[Row] | None = None,
         file: Path | None = None,
@@ -110,41 +130,23 @@ class Client:
         preset: str | None = None,
         spec: Mapping[str, Any] | None = None,
         replace_dataset: bool = False,
-    ) -> JobEstimate:
-        """What `create_job` with the same arguments would take; starts and stores nothing.
-
-        Raises `GendistilError` of type `urn:gendistil:does-not-fit` if the memory or the room is too small.
-        """
-        fields = _given(preset=preset, spec=spec, replace_dataset=replace_dataset or None)
-        answer = self._post_job(name, rows, file, dataset, test, test_file, fields, params={"dry_run": True})
-        return self._parse(JobEstimate, answer, "/jobs")
-
-    def _post_job(
-        self,
-        name: str,
-        rows: Sequence[Row] | None,
-        file: Path | None,
-        dataset: str | None,
-        test: Sequence[Row] | None,
-        test_file: Path | None,
-        fields: dict[str, Any],
-        **options: Any,
     ) -> Any:
         source = _source(rows=rows, file=file, dataset=dataset)
         if source == "dataset" and (test or test_file):
             raise GendistilError("A dataset that is uploaded already has its test rows.", remedy="Give them with rows or a file.")
+        fields = {"name": name, **_given(preset=preset, spec=spec, replace_dataset=replace_dataset or None), **gate}
         if source == "file" or test_file:
-            spec = {"spec": json.dumps(fields["spec"])} if fields.get("spec") else {}
-            return self._post_files("/jobs", rows, file, test, test_file, {"name": name, **fields, **spec}, **options)
-        body = {"name": name, "dataset": dataset or {"rows": rows, **_given(test=test)}, **fields}
-        return self._request("POST", "/jobs", json=body, **options)
+            in_form = {"spec": json.dumps(spec)} if spec else {}
+            return self._post_files("/jobs", rows, file, test, test_file, {**fields, **in_form}, **options)
+        body = {**fields, "dataset": dataset or {"rows": rows, **_given(test=test)}}
+        return self.request("POST", "/jobs", json=body, **options)
 
     def job(self, id: str) -> Job:
-        return self._call(Job, "GET", f"/jobs/{quote(id, safe='')}")
+        return self.call(Job, "GET", f"/jobs/{quote(id, safe='')}")
 
     def jobs(self, limit: int = 20) -> list[Job]:
         """The newest jobs first."""
-        return list(self._list(Job, "jobs", limit))
+        return self.listed(Job, "jobs", limit)
 
     def wait(
         self, id: str, *, on_update: Callable[[Job], None] | None = None, poll_seconds: float = 0.5, timeout: float | None = None
@@ -167,39 +169,70 @@ class Client:
             time.sleep(poll_seconds)
 
     def cancel(self, id: str) -> Job:
-        return self._call(Job, "POST", f"/jobs/{quote(id, safe='')}/cancel")
+        return self.call(Job, "POST", f"/jobs/{quote(id, safe='')}/cancel")
 
     def resume(self, id: str) -> Job:
-        return self._call(Job, "POST", f"/jobs/{quote(id, safe='')}/resume")
+        return self.call(Job, "POST", f"/jobs/{quote(id, safe='')}/resume")
 
     def report(self, id: str) -> Report:
-        return self._call(Report, "GET", f"/jobs/{quote(id, safe='')}/report")
+        return self.call(Report, "GET", f"/jobs/{quote(id, safe='')}/report")
 
     def predict(self, student: str, inputs: str | Sequence[str], top_k: int = 1) -> Predictions:
         """`student`: `name`, `name@alias` or `name:version`. The predictions are in the order of `inputs`."""
         body = {"student": student, "inputs": inputs if isinstance(inputs, str) else list(inputs), "top_k": top_k}
-        return self._call(Predictions, "POST", "/predict", json=body)
+        return self.call(Predictions, "POST", "/predict", json=body)
+
+    def predict_file(
+        self,
+        student: str,
+        file: Path,
+        to: Path,
+        *,
+        keep: bool = False,
+        on_update: Callable[[BulkPrediction], None] | None = None,
+        **options: Unpack[BulkOptions],
+    ) -> BulkPrediction:
+        """Predicts each row of a CSV or JSON Lines file into the file `to`: CSV if it is called so, else JSON Lines.
+
+        The rows are in their order, with all their columns. `keep`: the service keeps the file and the result, see `bulk`. A
+        `KeyboardInterrupt` cancels the work. Raises `JobFailed` if it fails.
+        """
+        sent = self.bulk.send(student, file, **options)
+        try:
+            ended = self.bulk.wait(sent.id, on_update=on_update)
+        except KeyboardInterrupt:
+            self.bulk.cancel(sent.id)
+            self.bulk.delete(sent.id)
+            raise
+        self.bulk.save(sent.id, to)
+        if not keep:
+            self.bulk.delete(sent.id)
+        return ended
 
     def students(self, limit: int = 100) -> list[Student]:
-        return list(self._list(Student, "students", limit))
+        return self.listed(Student, "students", limit)
 
     def student(self, name: str) -> Student:
-        return self._call(Student, "GET", f"/students/{quote(name, safe='')}")
+        return self.call(Student, "GET", f"/students/{quote(name, safe='')}")
 
     def point_alias(self, name: str, alias: str, version: int, reason: str | None = None) -> Alias:
         """Makes `name@alias` mean a version; `latest` is what a plain name means."""
         body = _given(version=version, reason=reason)
-        return self._call(Alias, "PUT", f"/students/{quote(name, safe='')}/aliases/{quote(alias, safe='')}", json=body)
+        return self.call(Alias, "PUT", f"/students/{quote(name, safe='')}/aliases/{quote(alias, safe='')}", json=body)
 
     def roll_back(self, name: str, alias: str = "latest", reason: str | None = None) -> Alias:
         """Makes `name@alias` mean the version that it meant before; called again, the one before that."""
         path = f"/students/{quote(name, safe='')}/aliases/{quote(alias, safe='')}/rollback"
-        return self._call(Alias, "POST", path, json=_given(reason=reason))
+        return self.call(Alias, "POST", path, json=_given(reason=reason))
 
     def download(self, student: str, to: Path = Path()) -> Path:
         """Saves a student as a zip that runs without this service: in the folder `to`, or as the file `to`. Returns the file."""
+        return self.saved(f"/students/{quote(student, safe='')}/download", to)
+
+    def saved(self, path: str, to: Path, headers: Mapping[str, str] | None = None) -> Path:
+        """Saves an answer: in the folder `to`, under the service's name for it, or as the file `to`. Returns the file."""
         try:
-            with self._http.stream("GET", f"/students/{quote(student, safe='')}/download") as response:
+            with self._http.stream("GET", path, headers=headers) as response:
                 if response.is_error:
                     response.read()
                     raise from_response(response)
@@ -221,31 +254,35 @@ class Client:
         """Publishes what `download` saved, here or from another service. `promote` moves `latest` to it."""
         content, headers = _read(file), {"Content-Type": "application/zip"}
         params = _given(name=name, promote=promote)
-        return self._call(PublishedVersion, "POST", "/students/import", content=content, params=params, headers=headers)
+        return self.call(PublishedVersion, "POST", "/students/import", content=content, params=params, headers=headers)
 
     def presets(self) -> list[Preset]:
-        return self._call(Catalogue, "GET", "/presets").presets
+        return self.call(Catalogue, "GET", "/presets").presets
 
     def delete_job(self, id: str) -> None:
         """Removes an ended job and what it alone made; a student that it published must be deleted first."""
-        self._request("DELETE", f"/jobs/{quote(id, safe='')}")
+        self.request("DELETE", f"/jobs/{quote(id, safe='')}")
 
     def delete_student(self, name: str, version: int | None = None) -> None:
         """Removes one version, or the student with all versions and aliases."""
-        self._request("DELETE", f"/students/{quote(name, safe='')}" + ("" if version is None else f"/versions/{version}"))
+        self.request("DELETE", f"/students/{quote(name, safe='')}" + ("" if version is None else f"/versions/{version}"))
 
     def delete_dataset(self, id: str) -> None:
         """Removes a dataset whose jobs were deleted."""
-        self._request("DELETE", f"/datasets/{quote(id, safe='')}")
+        self.request("DELETE", f"/datasets/{quote(id, safe='')}")
 
     def collect_garbage(self, *, dry_run: bool = False) -> Collection:
         """Removes what no dataset, job or student uses; with `dry_run` only tells what that is."""
-        return self._call(Collection, "POST", "/maintenance/gc", params={"dry_run": dry_run})
+        return self.call(Collection, "POST", "/maintenance/gc", params={"dry_run": dry_run})
+
+    def listed(self, model: type[AnswerT], name: str, limit: int) -> list[AnswerT]:
+        """The first items of the list `/name`, over as many pages as they take."""
+        return list(self._list(model, name, limit))
 
     def _list(self, model: type[AnswerT], name: str, limit: int) -> Iterator[AnswerT]:
         after: str | None = None
         while limit > 0:
-            page = self._request("GET", f"/{name}", params=_given(limit=min(limit, PAGE), after=after))
+            page = self.request("GET", f"/{name}", params=_given(limit=min(limit, PAGE), after=after))
             if not isinstance(page, dict) or not isinstance(page.get("items"), list):
                 raise _unexpected(f"{self.base_url}/{name}", f"no list of {name}")
             for item in page["items"]:
@@ -271,9 +308,10 @@ class Client:
                 files[part] = (part_file.name, _read(part_file))
             elif part_rows is not None:
                 files[part] = (f"{part}.jsonl", "\n".join(json.dumps(dict(row)) for row in part_rows).encode())
-        return self._request("POST", path, files=files, data=fields, **options)
+        return self.request("POST", path, files=files, data=fields, **options)
 
-    def _request(self, method: str, path: str, **options: Any) -> Any:
+    def request(self, method: str, path: str, **options: Any) -> Any:
+        """Any call of the service: its decoded answer, None if that is empty. `options`: of `httpx.Client.request`."""
         try:
             response = self._http.request(method, path, **options)
         except httpx.TransportError as error:
@@ -287,8 +325,9 @@ class Client:
         except ValueError as error:
             raise _unexpected(f"{self.base_url}{path}", "no JSON") from error
 
-    def _call(self, model: type[AnswerT], method: str, path: str, **options: Any) -> AnswerT:
-        return self._parse(model, self._request(method, path, **options), path)
+    def call(self, model: type[AnswerT], method: str, path: str, **options: Any) -> AnswerT:
+        """As `request`, for an answer of that model."""
+        return self._parse(model, self.request(method, path, **options), path)
 
     def _parse(self, model: type[AnswerT], answer: Any, path: str) -> AnswerT:
         try:
@@ -331,8 +370,8 @@ def _read(path: Path) -> bytes:
 
 def _filename(response: httpx.Response) -> str:
     """The service's name for it, if that is a plain one."""
-    found = re.search(r'filename="([a-z0-9][a-z0-9_.-]*\.zip)"', response.headers.get("content-disposition", ""))
-    return found[1] if found else "student.zip"
+    found = re.search(r'filename="([a-z0-9][a-z0-9_.-]*\.(?:zip|csv|jsonl))"', response.headers.get("content-disposition", ""))
+    return found[1] if found else "download"
 
 
 def _failure(job: Job) -> JobFailed:

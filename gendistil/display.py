@@ -13,7 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from gendistil.models import Collection, Interval, Job, JobEstimate, Predictions, Report, StageView
+from gendistil.models import BulkPrediction, Collection, Interval, Job, JobEstimate, Predictions, Report, StageView
 
 PLAIN_SECONDS = 10.0
 """Without a terminal, a running stage prints a line at least this often."""
@@ -83,6 +83,42 @@ class JobDisplay:
     def _plain(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
         self.console.file.flush()  # a pipe is block-buffered: the reader would see nothing for minutes
+
+
+class BulkDisplay:
+    """Shows how far a file is: live on a terminal, as a line for each change of status and one now and then in a pipe."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self.console, self.clock = console, clock
+        self._live = Live(console=console, refresh_per_second=8) if console.is_terminal else None
+        self._said: tuple[str, float] = ("", 0.0)
+
+    def __enter__(self) -> "BulkDisplay":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._live:
+            self._live.stop()
+
+    def update(self, found: BulkPrediction) -> None:
+        line = bulk_line(found)
+        if self._live:
+            bar = ProgressBar(total=found.progress.total or 1, completed=found.progress.done, width=24)
+            self._live.update(Group(Text(line, style=STYLES.get(found.status, "")), bar), refresh=True)
+        elif found.status != self._said[0] or self.clock() - self._said[1] >= PLAIN_SECONDS:
+            self._said = (found.status, self.clock())
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def bulk_line(found: BulkPrediction) -> str:
+    """`bp_1 triage:2 running, 300/1,000 rows, about 2 s left`"""
+    parts = [f"{found.id} {found.student}:{found.version} {found.status}"]
+    parts.append(f"{_number(found.progress.done)}/{_number(found.progress.total)} rows")
+    if found.eta_seconds is not None and not found.ended:
+        parts.append(f"about {duration(found.eta_seconds)} left")
+    return ", ".join(parts)
 
 
 def _headline(job: Job) -> str:
@@ -232,6 +268,7 @@ def garbage_table(collection: Collection) -> RenderableType:
         "artefacts": collection.artefacts,
         "datasets": collection.datasets,
         "checkpoints": collection.checkpoints,
+        "bulk predictions": collection.bulk_predictions,
         "temporary files": collection.temporary_files,
     }
     for kind, garbage in kinds.items():

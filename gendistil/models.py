@@ -90,6 +90,25 @@ class Predictions(Answer):
     predictions: list[Prediction]
 
 
+class BulkPrediction(Answer):
+    """A file that a worker predicts. `progress` counts rows; `columns` are those of the result."""
+
+    id: str
+    student: str
+    version: int
+    status: str
+    progress: Progress = Progress()
+    eta_seconds: float | None = None
+    columns: list[str] = []
+    error: Fault | None = None
+    created_at: datetime | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in TERMINAL
+
+
 class Interval(Answer):
     """A figure with its bootstrap 95 % interval."""
 
@@ -214,6 +233,7 @@ class Collection(Answer):
     artefacts: Garbage
     datasets: Garbage
     checkpoints: Garbage
+    bulk_predictions: Garbage = Garbage(count=0, bytes=0)
     temporary_files: Garbage
     idempotency_keys: int = 0
     failed: int = 0

@@ -10,8 +10,10 @@ from celery.signals import celeryd_init, setup_logging, worker_init, worker_read
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.config import get_settings
+from app.contracts.bulk import BULK_QUEUE
 from app.storage import STORAGE_AWAY, get_storage
 from app.tables import utcnow
+from workers.bulk import sweep_bulk_once
 from workers.isolation import warm_up
 from workers.logs import configure_worker_logging
 from workers.runner import sweep_once
@@ -26,7 +28,9 @@ setup_logging.connect(configure_worker_logging)  # Celery leaves the logs alone 
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]  # Celery has no types
-def _prepare(**_: Any) -> None:
+def _prepare(sender: Any, **_: Any) -> None:
+    if set(sender.app.amqp.queues.consume_from) == {BULK_QUEUE}:
+        return
     if get_settings().worker.isolate:
         warm_up()
     else:
@@ -53,6 +57,8 @@ def _sweep() -> None:
         try:
             if mended := sweep_once(at_start=at_start):
                 logger.warning("sweeper: %s stage runs taken from dead workers or sent again", mended)
+            if mended := sweep_bulk_once(at_start=at_start):
+                logger.warning("sweeper: %s bulk predictions taken from dead workers or sent again", mended)
             at_start = False
         except SQLAlchemyError as error:  # the next round tries again
             logger.warning("sweeper: database not reached: %s", error)

@@ -8,8 +8,8 @@ from workers.logs import configure_worker_logging
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Runs stages, one at a time.")
-    parser.add_argument("--queues", default="gpu,cpu", help="which queues to take from (default: both)")
+    parser = argparse.ArgumentParser(description="Runs stages and bulk predictions, one at a time.")
+    parser.add_argument("--queues", default="gpu,cpu,bulk", help="which queues to take from (default: all)")
     arguments = parser.parse_args()
     configure_worker_logging()
     celery_app.worker_main(

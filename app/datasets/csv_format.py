@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ from app.datasets.raw import Faults, RawRow, missing_columns, quote, too_many_ro
 from app.errors import ServiceError
 
 DELIMITERS = (",", ";", "\t", "|")
-_SEPARATOR_LINE = re.compile(r'"?sep=[,;\t|]"?\r?\n?')
+SEPARATOR_LINE = re.compile(r'"?sep=[,;\t|]"?\r?\n?')
 
 # The module's own limit of 131,072 characters a field would hide where an unclosed quote opened; the upload's limit bounds a field.
 csv.field_size_limit(2**31 - 1)
@@ -20,28 +21,47 @@ csv.field_size_limit(2**31 - 1)
 
 def parse_csv(text: str, *, text_column: str, label_column: str, max_rows: int | None = None) -> list[RawRow]:
     """Rows of a decoded CSV file with a header line. Raises `ServiceError` with the numbers of the broken rows."""
-    text = _SEPARATOR_LINE.sub("", text, count=1) if text.startswith(("sep=", '"sep=')) else text
-    delimiter, header, spaced = _layout(text, text_column, label_column)
+    text = SEPARATOR_LINE.sub("", text, count=1) if text.startswith(("sep=", '"sep=')) else text
+    delimiter, header, spaced = layout(text, {text_column, label_column})
     names = [name.strip() for name in header]
-    for column in (text_column, label_column):
-        if names.count(column) > 1:
-            detail = f"The header names {quote(column)} {names.count(column)} times."
-            raise ServiceError(422, "duplicate-column", detail, remedy="Rename or remove all but one of these columns.")
+    check_unique([text_column, label_column], names)
     wanted = [column for column in (text_column, label_column) if column not in names]
     if wanted:
         raise missing_columns(wanted, names, text_column=text_column, label_column=label_column, what="header line")
 
     text_at, label_at = names.index(text_column), names.index(label_column)
-    reader = _reader(text, delimiter, spaced)
     rows: list[RawRow] = []
     faults = Faults()
-    number = -1
+    for number, fields in records(io.StringIO(text, newline=""), delimiter, spaced, faults):
+        if max_rows is not None and number > max_rows:
+            raise too_many_rows(max_rows, f"more than {max_rows:,}")
+        if fields:
+            rows.append(RawRow(number, fields[text_at], fields[label_at]))
+    faults.raise_any(400, "broken-rows", "The CSV file is broken")
+    return rows
+
+
+def check_unique(columns: Iterable[str], names: list[str]) -> None:
+    """Raises `ServiceError` if the header names one of `columns` more than once."""
+    for column in columns:
+        if names.count(column) > 1:
+            detail = f"The header names {quote(column)} {names.count(column)} times."
+            raise ServiceError(422, "duplicate-column", detail, remedy="Rename or remove all but one of these columns.")
+
+
+def records(stream: Iterable[str], delimiter: str, spaced: bool, faults: Faults) -> Iterator[tuple[int, list[str]]]:
+    """Number and fields of each row of data, of as many fields as the header; empty for a row that is broken, which `faults` then tells.
+
+    `stream`: the lines from the header on, with their ends. Blank lines are not counted.
+    """
+    reader = csv.reader(stream, delimiter=delimiter, strict=True, skipinitialspace=spaced)
+    number, width = -1, 0
     while True:
         line = reader.line_num + 1
         try:
             fields = next(reader)
         except StopIteration:
-            break
+            return
         except csv.Error as error:
             row = number + 1
             if "unexpected end" in str(error):
@@ -50,31 +70,28 @@ def parse_csv(text: str, *, text_column: str, label_column: str, max_rows: int |
             else:
                 detail = f"line {line} has text after a closing quote"
                 faults.add(detail, 'Write a quote inside a quoted text twice: "".', row=row)
-            break
+            return
         if _blank(fields):
             continue
         number += 1
         if number == 0:
-            continue
-        if max_rows is not None and number > max_rows:
-            raise too_many_rows(max_rows, f"more than {max_rows:,}")
-        if len(fields) == len(header):
-            rows.append(RawRow(number, fields[text_at], fields[label_at]))
-            continue
-        detail = f"line {line} has {len(fields)} field{'s' if len(fields) != 1 else ''}, the header {len(header)}"
-        if len(fields) > len(header):
-            remedy = f"Put double quotes around a text that holds the delimiter {quote(delimiter)}."
+            width = len(fields)
+        elif len(fields) == width:
+            yield number, fields
         else:
-            remedy = f"Give every row all {len(header)} columns of the header, delimited by {quote(delimiter)}."
-        faults.add(detail, remedy, row=number)
-    faults.raise_any(400, "broken-rows", "The CSV file is broken")
-    return rows
+            detail = f"line {line} has {len(fields)} field{'s' if len(fields) != 1 else ''}, the header {width}"
+            if len(fields) > width:
+                remedy = f"Put double quotes around a text that holds the delimiter {quote(delimiter)}."
+            else:
+                remedy = f"Give every row all {width} columns of the header, delimited by {quote(delimiter)}."
+            faults.add(detail, remedy, row=number)
+            yield number, []
 
 
 def row_at_end(text: str, *, text_column: str, label_column: str) -> int:
     """Number of the data row in which `text`, the beginning of a file, ends; 0 is the header."""
     try:
-        delimiter, _header, spaced = _layout(text, text_column, label_column)
+        delimiter, _header, spaced = layout(text, {text_column, label_column})
     except ServiceError:
         return 0
     # The sentinel makes sure that a row which has only just begun is counted.
@@ -90,8 +107,8 @@ def _reader(text: str, delimiter: str, spaced: bool) -> "_csv.Reader":
     return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=spaced)
 
 
-def _layout(text: str, text_column: str, label_column: str) -> tuple[str, list[str], bool]:
-    """Delimiter, header, and whether a space follows each delimiter.
+def layout(text: str, wanted: set[str]) -> tuple[str, list[str], bool]:
+    """Delimiter, header, and whether a space follows each delimiter. `text`: the file's beginning, with all of the header.
 
     The delimiter is the one that finds the wanted columns in the header, else the one that finds the most columns: it is
     the only line whose content is known, where texts may hold any of the delimiters any number of times.
@@ -105,7 +122,7 @@ def _layout(text: str, text_column: str, label_column: str) -> tuple[str, list[s
         spaced = len(header) > 1 and all(name.startswith(" ") for name in header[1:])
         if spaced:
             header = _header(text, delimiter, spaced=True) or header
-        rank = ({text_column, label_column} <= {name.strip() for name in header}, len(header))
+        rank = (wanted <= {name.strip() for name in header}, len(header))
         if best is None or rank > best[0]:
             best = (rank, delimiter, header, spaced)
     if best is None:

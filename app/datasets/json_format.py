@@ -15,7 +15,7 @@ def load_json(text: str, what: str = "body") -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        detail = f"The {what} is not valid JSON: {_explain(error, with_line=True)}."
+        detail = f"The {what} is not valid JSON: {explain(error, with_line=True)}."
         raise ServiceError(400, "malformed-json", detail, remedy="Check it with a JSON parser.") from None
 
 
@@ -50,7 +50,7 @@ def parse_jsonl(text: str, *, text_column: str, label_column: str, max_rows: int
         try:
             values.append(json.loads(line))
         except (ValueError, RecursionError) as error:
-            faults.add(f"line {line_number} is not valid JSON: {_explain(error)}", f"Write one object a line: {_OBJECT}", row=row)
+            faults.add(f"line {line_number} is not valid JSON: {explain(error)}", f"Write one object a line: {_OBJECT}", row=row)
     faults.raise_any(400, "broken-rows", "The JSON Lines file is broken")
     return objects_to_rows(values, text_column=text_column, label_column=label_column, max_rows=max_rows)
 
@@ -91,7 +91,8 @@ def _keys(values: Iterable[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(key for value in values for key in value))
 
 
-def _explain(error: Exception, *, with_line: bool = False) -> str:
+def explain(error: Exception, *, with_line: bool = False) -> str:
+    """What is wrong with a value or a line of JSON, of the error that `json.loads` raised."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, json.JSONDecodeError):

@@ -44,14 +44,11 @@ def parse_upload(
     rows, or more than `max_rows`.
     """
     check_columns(text_column, label_column)
-    for magic, name in _BINARY.items():
-        if content.startswith(magic):
-            remedy = "Send the rows as CSV (UTF-8), JSON Lines or JSON."
-            raise ServiceError(415, "unsupported-format", f"The file is {name}.", remedy=remedy)
-    text = _decode(content, text_column, label_column, _by_name(filename, content_type))
+    check_is_text(content)
+    text = _decode(content, text_column, label_column, form_by_name(filename, content_type))
     if not text.strip():
         raise no_rows("The file is empty.")
-    form = _by_name(filename, content_type) or _by_look(text)
+    form = form_by_name(filename, content_type) or form_by_look(text)
     # JSON Lines are often found in files that are called .json.
     if form == "json" and text.lstrip().startswith("{") and looks_like_jsonl(text):
         form = "jsonl"
@@ -59,6 +56,14 @@ def parse_upload(
     if not rows:
         raise no_rows("The file has a header but no rows." if form == "csv" else "The file has no rows.")
     return rows
+
+
+def check_is_text(content: bytes) -> None:
+    """Raises `ServiceError` 415 for the beginning of a workbook or an archive."""
+    for magic, name in _BINARY.items():
+        if content.startswith(magic):
+            remedy = "Send the rows as CSV (UTF-8), JSON Lines or JSON."
+            raise ServiceError(415, "unsupported-format", f"The file is {name}.", remedy=remedy)
 
 
 def parse_inline(rows: list[Any], *, text_column: str = "text", label_column: str = "label", max_rows: int | None = None) -> list[RawRow]:
@@ -81,7 +86,7 @@ def _decode(content: bytes, text_column: str, label_column: str, form: str | Non
     except UnicodeDecodeError as error:
         before = content[: error.start].decode("utf-8").removeprefix("\ufeff")
         line = before.count("\n") + 1
-        form = form or _by_look(before)
+        form = form or form_by_look(before)
         row: int | None = None
         if form == "csv":
             row = row_at_end(before, text_column=text_column, label_column=label_column)
@@ -95,13 +100,15 @@ def _decode(content: bytes, text_column: str, label_column: str, form: str | Non
         raise ServiceError(400, "not-utf8", detail, remedy=remedy, errors=errors) from None
 
 
-def _by_name(filename: str | None, content_type: str | None) -> str | None:
+def form_by_name(filename: str | None, content_type: str | None) -> str | None:
+    """`csv`, `jsonl` or `json`; None if neither the file's ending nor its content type tells."""
     ending = (filename or "").rpartition(".")[2].strip().lower()
     kind = (content_type or "").partition(";")[0].strip().lower()
     return _ENDINGS.get(ending) or _CONTENT_TYPES.get(kind)
 
 
-def _by_look(text: str) -> str:
+def form_by_look(text: str) -> str:
+    """`csv`, `jsonl` or `json`, by how the file begins."""
     start = text.lstrip()
     if start.startswith("["):
         return "json"

@@ -55,7 +55,7 @@ async def read_upload(request: Request, limits: Limits, *, require_file: bool = 
 
 async def read_body(request: Request, limits: Limits) -> bytes:
     """The whole body. Raises `ServiceError` 413 as soon as it passes the limit."""
-    return b"".join([chunk async for chunk in _limited(request, limits)])
+    return b"".join([chunk async for chunk in limited(request, limits.max_upload_bytes, "max_upload_bytes")])
 
 
 async def read_json(request: Request, limits: Limits) -> Any:
@@ -64,21 +64,21 @@ async def read_json(request: Request, limits: Limits) -> Any:
     return await run_in_threadpool(decode_json, content)
 
 
-async def _limited(request: Request, limits: Limits) -> AsyncIterator[bytes]:
-    limit = limits.max_upload_bytes
+async def limited(request: Request, limit: int, setting: str) -> AsyncIterator[bytes]:
+    """The body, piece by piece. Raises `ServiceError` 413, which names the `setting`, as soon as it passes the limit."""
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared[:20]) > limit:
-        raise _too_large(limits)
+        raise _too_large(limit, setting)
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > limit:
-            raise _too_large(limits)
+            raise _too_large(limit, setting)
         yield chunk
 
 
-def _too_large(limits: Limits) -> ServiceError:
-    detail = f"The body is too large; {limit_text('max_upload_bytes', limits.max_upload_bytes)}, in bytes."
+def _too_large(limit: int, setting: str) -> ServiceError:
+    detail = f"The body is too large; {limit_text(setting, limit)}, in bytes."
     return ServiceError(413, "upload-too-large", detail, remedy="Send fewer rows, or raise the setting.")
 
 
@@ -91,9 +91,9 @@ class _FormParser(MultiPartParser):
         self.complete = True
 
 
-async def _parse_form(request: Request, limits: Limits) -> FormData:
-    # A part may be as large as the body: a field of JSON can be long, and the body is limited as it streams.
-    parser = _FormParser(request.headers, _limited(request, limits), max_files=10, max_fields=50, max_part_size=limits.max_upload_bytes)  # type: ignore[arg-type]
+async def parse_form(request: Request, limit: int, setting: str, max_field_bytes: int) -> FormData:
+    """A multipart body; its files lie on the disk if they are large. The caller closes it. Raises `ServiceError`: 400, 413."""
+    parser = _FormParser(request.headers, limited(request, limit, setting), max_files=10, max_fields=50, max_part_size=max_field_bytes)  # type: ignore[arg-type]
     try:
         form = await parser.parse()
     except MultiPartException as error:
@@ -111,7 +111,8 @@ def _malformed(detail: str) -> ServiceError:
 
 
 async def _read_form(request: Request, limits: Limits, require_file: bool) -> Upload:
-    form = await _parse_form(request, limits)
+    # A field may be as large as the body: one of JSON can be long, and the body is limited as it streams.
+    form = await parse_form(request, limits.max_upload_bytes, "max_upload_bytes", limits.max_upload_bytes)
     try:
         files: dict[str, UploadFile] = {}
         fields: dict[str, str] = {}

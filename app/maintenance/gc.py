@@ -20,7 +20,7 @@ from app.database import read_session_factory, transaction
 from app.idempotency import count_expired, remove_expired
 from app.jobs.lifecycle import OPEN_JOB
 from app.maintenance.schemas import Collection, Garbage
-from app.references import artefacts_in_use, datasets_in_use, drop_unused_dataset, removed
+from app.references import artefacts_in_use, bulk_in_use, datasets_in_use, drop_unused_dataset, removed
 from app.storage import BlobStore, StoredArtefact, StoredFolder
 from app.tables import Job, utcnow
 
@@ -52,6 +52,8 @@ def collect_garbage(storage: BlobStore, *, dry_run: bool) -> Collection:
         take(found.datasets, "dataset", dataset.key, dataset.bytes, partial(drop_unused_dataset, storage, dataset.key))
     for checkpoint in _orphan_checkpoints(storage, before):
         take(found.checkpoints, "checkpoint", checkpoint.key, checkpoint.bytes, partial(storage.delete_checkpoint, checkpoint.key))
+    for bulk in _orphan_bulk(storage, before):
+        take(found.bulk_predictions, "bulk prediction", bulk.key, bulk.bytes, partial(storage.delete_bulk, bulk.key))
     for blob in list(storage.temporary_files(before)):
         take(found.temporary_files, "temporary file", blob.name, blob.bytes, partial(storage.delete_temporary, blob.name))
     if not dry_run:
@@ -73,6 +75,13 @@ def _orphan_datasets(storage: BlobStore, before: datetime) -> list[StoredFolder]
     old = [found for found in storage.dataset_hashes() if found.modified < before]
     with read_session_factory()() as session:
         used = datasets_in_use(session, [found.key for found in old])
+    return [found for found in old if found.key not in used]
+
+
+def _orphan_bulk(storage: BlobStore, before: datetime) -> list[StoredFolder]:
+    old = [found for found in storage.bulk_ids() if found.modified < before]
+    with read_session_factory()() as session:
+        used = bulk_in_use(session, [found.key for found in old])
     return [found for found in old if found.key not in used]
 
 

@@ -27,6 +27,7 @@ class Collection(BaseModel):
     artefacts: Garbage = Garbage()
     datasets: Garbage = Garbage()
     checkpoints: Garbage = Garbage()
+    bulk_predictions: Garbage = Field(Garbage(), description="Files and results of bulk predictions, by their ids.")
     temporary_files: Garbage = Garbage()
     idempotency_keys: int = Field(0, description="Expired.")
     failed: int = Field(0, description="Blobs that could not be removed; the log says why.")

@@ -20,7 +20,7 @@ class StoredArtefact(NamedTuple):
 
 
 class StoredFolder(NamedTuple):
-    """A dataset, by its content hash, or a checkpoint."""
+    """A dataset, by its content hash, a checkpoint, or a bulk prediction."""
 
     key: str
     bytes: int

@@ -11,7 +11,7 @@ from fsspec.implementations.local import LocalFileSystem
 from app.contracts.artefacts import ArtefactManifest
 from app.storage import inventory
 from app.storage.artefacts import Artefacts
-from app.storage.blobs import Blob, Blobs, part_name
+from app.storage.blobs import PART, Blob, Blobs, part_name
 from app.storage.inventory import StoredArtefact, StoredFolder
 from app.storage.local import LocalBlobs, free_bytes
 from app.storage.local_artefacts import LocalArtefacts
@@ -20,6 +20,7 @@ from app.storage.remote_artefacts import RemoteArtefacts
 
 DATASETS = "datasets"
 CHECKPOINTS = "checkpoints"
+BULK = "bulk"
 
 
 class BlobStore:
@@ -106,6 +107,32 @@ class BlobStore:
         """A missing one is no error."""
         self._blobs.remove_folder(f"{DATASETS}/{content_hash}")
 
+    def write_bulk_input(self, id: str, path: Path) -> None:
+        """Stores a copy of a local file as the input of a bulk prediction."""
+        self._blobs.upload(path, f"{BULK}/{id}/input")
+
+    def read_bulk_input(self, id: str, path: Path) -> None:
+        """Copies it into a local file, whose folder must exist. Raises `FileNotFoundError`."""
+        self._blobs.download(f"{BULK}/{id}/input", path)
+
+    def write_bulk_part(self, id: str, name: str, content: bytes) -> None:
+        """A part of a bulk prediction's result; whole or not at all."""
+        self._blobs.write(f"{BULK}/{id}/parts/{name}", content)
+
+    def read_bulk_part(self, id: str, name: str) -> bytes:
+        """Raises `FileNotFoundError`."""
+        return self._blobs.read(f"{BULK}/{id}/parts/{name}")
+
+    def bulk_parts(self, id: str) -> list[Blob]:
+        """Those that are there, their `name`s as they were written, in the order of these."""
+        folder = f"{BULK}/{id}/parts"
+        found = [blob._replace(name=blob.name.removeprefix(f"{folder}/")) for blob in self._blobs.list(folder)]
+        return sorted(blob for blob in found if not blob.name.endswith(PART))
+
+    def delete_bulk(self, id: str) -> None:
+        """Its input and its results; a missing one is no error."""
+        self._blobs.remove_folder(f"{BULK}/{id}")
+
     def write_checkpoint(self, key: str, path: Path) -> None:
         """Stores a copy of a local file, in place of an earlier one; whole or not at all."""
         self._blobs.upload(path, _checkpoint(key))
@@ -133,6 +160,9 @@ class BlobStore:
 
     def dataset_hashes(self) -> Iterator[StoredFolder]:
         return inventory.folders(self._blobs, DATASETS)
+
+    def bulk_ids(self) -> Iterator[StoredFolder]:
+        return inventory.folders(self._blobs, BULK)
 
     def checkpoint_keys(self) -> Iterator[StoredFolder]:
         return inventory.folders(self._blobs, CHECKPOINTS)

@@ -9,10 +9,11 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app.contracts.bulk import BULK_QUEUE, BulkStatus
 from app.contracts.stages import GRAPH, JobStatus, Stage, StageStatus
 from app.queue import queue_of
 from app.storage import BlobStore
-from app.tables import Job, StageRun, utcnow
+from app.tables import BulkPrediction, Job, StageRun, utcnow
 
 MAX_WORKERS = 100
 """Series of workers: those that have been silent longest."""
@@ -46,9 +47,10 @@ def store_families(storage: BlobStore) -> Families:
 
 
 def database_families(session: Session) -> Families:
-    """Three queries. Raises `SQLAlchemyError`."""
+    """Four queries. Raises `SQLAlchemyError`."""
     now = utcnow()
-    return [_jobs(session), *_stage_runs(session, now), *_heartbeats(session, now)]
+    bulk, waiting, age = _bulk(session, now)
+    return [_jobs(session), bulk, *_stage_runs(session, now, waiting, age), *_heartbeats(session, now)]
 
 
 def _jobs(session: Session) -> Metric:
@@ -60,19 +62,30 @@ def _jobs(session: Session) -> Metric:
     return jobs
 
 
-def _stage_runs(session: Session, now: datetime) -> Families:
+def _bulk(session: Session, now: datetime) -> tuple[Metric, int, float]:
+    """And how many wait for a worker, and for how many seconds the first of them has."""
+    bulk = GaugeMetricFamily("gendistil_bulk_predictions", "Bulk predictions by status.", labels=["status"])
+    figures = select(BulkPrediction.status, func.count(), func.min(BulkPrediction.queued_at)).group_by(BulkPrediction.status)
+    found = {status: (count, first_queued) for status, count, first_queued in session.execute(figures)}
+    for status in BulkStatus:
+        bulk.add_metric([status], found.get(status, (0, None))[0])
+    waiting, first_queued = found.get(BulkStatus.QUEUED, (0, None))
+    return bulk, waiting, _age(first_queued, now) if waiting else 0.0
+
+
+def _stage_runs(session: Session, now: datetime, bulk_waiting: int, bulk_age: float) -> Families:
     runs = GaugeMetricFamily(
         "gendistil_stage_runs", "Stages and shards that have not ended, by stage and status.", labels=["stage", "status"]
     )
-    depth = GaugeMetricFamily("gendistil_queue_depth", "Stages and shards that wait for a worker.", labels=["queue"])
+    depth = GaugeMetricFamily("gendistil_queue_depth", "Stages, shards and bulk predictions that wait for a worker.", labels=["queue"])
     oldest = GaugeMetricFamily(
         "gendistil_queue_oldest_seconds", "How long the longest has waited in the queue; 0 if none does.", labels=["queue"]
     )
     # Those that have ended are many, and in `history`.
     figures = select(StageRun.stage, StageRun.status, func.count(), func.min(StageRun.queued_at)).where(StageRun.status.in_(OPEN))
     counts: dict[tuple[str, str], int] = {}
-    depths: dict[str, int] = defaultdict(int)
-    ages: dict[str, float] = defaultdict(float)
+    depths: dict[str, int] = defaultdict(int, {BULK_QUEUE: bulk_waiting})
+    ages: dict[str, float] = defaultdict(float, {BULK_QUEUE: bulk_age})
     for stage, status, count, first_queued in session.execute(figures.group_by(StageRun.stage, StageRun.status)):
         counts[stage, status] = count
         if status == StageStatus.QUEUED:
@@ -82,7 +95,7 @@ def _stage_runs(session: Session, now: datetime) -> Families:
     for known in Stage:
         for status in OPEN:
             runs.add_metric([known, status], counts.get((known, status), 0))
-    for queue in sorted({queue_of(stage) for stage in GRAPH}):
+    for queue in sorted({BULK_QUEUE, *(queue_of(stage) for stage in GRAPH)}):
         depth.add_metric([queue], depths[queue])
         oldest.add_metric([queue], ages[queue])
     return [runs, depth, oldest]

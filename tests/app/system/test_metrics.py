@@ -1,8 +1,9 @@
 """The figures of /metrics, read as Prometheus reads them, from rows on SQLite and PostgreSQL."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,13 @@ def scrape(metrics: Metrics, sessions: Sessions) -> Samples:
     return found
 
 
-def value(samples: Samples, name: str, **labels: str) -> float | None:
-    return samples.get((name, frozenset(labels.items())))
+def value(samples: Samples, name: str, **labels: str) -> float:
+    """Not a number if there is no such sample, which equals nothing."""
+    return samples.get((name, frozenset(labels.items())), math.nan)
+
+
+def since(moment: datetime) -> float:
+    return (utcnow() - moment).total_seconds()
 
 
 def series(samples: Samples, name: str) -> dict[frozenset[tuple[str, str]], float]:
@@ -84,9 +90,7 @@ def test_build_and_store(sessions: Sessions) -> None:
     samples = scrape(Metrics(), sessions)
     (labels,) = series(samples, "gendistil_build_info")
     assert dict(labels)["version"] == version("gendistil")
-    free = value(samples, "gendistil_store_free_bytes")
-    assert free is not None
-    assert free > 1_000_000
+    assert value(samples, "gendistil_store_free_bytes") > 1_000_000
     assert value(samples, "gendistil_database_up") == 1
 
 
@@ -94,14 +98,15 @@ def test_how_many_wait_and_how_long(sessions: Sessions, add_run: AddRun) -> None
     metrics = Metrics()
     before = scrape(metrics, sessions)
     assert value(before, "gendistil_queue_depth", queue="gpu") == value(before, "gendistil_queue_oldest_seconds", queue="gpu") == 0
+    now = utcnow()
     for seconds in (30, 90, 60):
-        add_run(StageStatus.QUEUED, queued_at=utcnow() - timedelta(seconds=seconds))
+        add_run(StageStatus.QUEUED, queued_at=now - timedelta(seconds=seconds))
     add_run(StageStatus.QUEUED, Stage.LABEL, queued_at=utcnow() - timedelta(seconds=10))
-    add_run(StageStatus.QUEUED, Stage.PUBLISH, queued_at=utcnow() + timedelta(seconds=10))  # by a clock that is ahead
+    add_run(StageStatus.QUEUED, Stage.PUBLISH, queued_at=now + timedelta(hours=1))  # by a clock that is ahead
     add_run(StageStatus.RUNNING, queued_at=utcnow() - timedelta(hours=1))
     after = scrape(metrics, sessions)
     assert value(after, "gendistil_queue_depth", queue="gpu") == 4
-    assert value(after, "gendistil_queue_oldest_seconds", queue="gpu") == pytest.approx(90, abs=20)
+    assert 90 <= value(after, "gendistil_queue_oldest_seconds", queue="gpu") <= 90 + since(now)
     assert value(after, "gendistil_queue_depth", queue="cpu") == 1
     assert value(after, "gendistil_queue_oldest_seconds", queue="cpu") == 0
     assert value(after, "gendistil_stage_runs", stage="generate", status="queued") == 3
@@ -113,15 +118,16 @@ def test_how_many_wait_and_how_long(sessions: Sessions, add_run: AddRun) -> None
 def test_who_has_been_silent(sessions: Sessions, add_run: AddRun) -> None:
     metrics = Metrics()
     assert value(scrape(metrics, sessions), "gendistil_oldest_heartbeat_seconds") == 0
-    add_run(StageStatus.RUNNING, worker="a:1", heartbeat_at=utcnow() - timedelta(seconds=100))
-    add_run(StageStatus.RUNNING, worker="b:1", heartbeat_at=utcnow())
+    now = utcnow()
+    add_run(StageStatus.RUNNING, worker="a:1", heartbeat_at=now - timedelta(seconds=100))
+    add_run(StageStatus.RUNNING, worker="b:1", heartbeat_at=now)
     add_run(StageStatus.SUCCEEDED, worker="c:1", heartbeat_at=utcnow() - timedelta(hours=1))
     samples = scrape(metrics, sessions)
-    assert value(samples, "gendistil_oldest_heartbeat_seconds") == pytest.approx(100, abs=20)
     by_worker = {dict(labels)["worker"]: age for labels, age in series(samples, "gendistil_worker_heartbeat_seconds").items()}
     assert set(by_worker) == {"a:1", "b:1"}
     assert by_worker["a:1"] == value(samples, "gendistil_oldest_heartbeat_seconds")
-    assert by_worker["b:1"] < 20
+    assert 100 <= by_worker["a:1"] <= 100 + since(now)
+    assert 0 <= by_worker["b:1"] <= since(now)
 
     for number in range(MAX_WORKERS):
         add_run(StageStatus.RUNNING, worker=f"d:{number}", heartbeat_at=utcnow())
@@ -137,7 +143,7 @@ def ended(seconds: float, ago: float = 0.0, **values: Any) -> dict[str, Any]:
     return {"started_at": finished - timedelta(seconds=seconds), "finished_at": finished, **values}
 
 
-def count_of(samples: Samples, stage: str, outcome: str, name: str = "gendistil_shard_seconds") -> float | None:
+def count_of(samples: Samples, stage: str, outcome: str, name: str = "gendistil_shard_seconds") -> float:
     return value(samples, f"{name}_count", stage=stage, outcome=outcome)
 
 
@@ -232,7 +238,7 @@ def test_a_scrape_is_a_few_queries_however_much_there_is(sessions: Sessions, add
             add_run(status, **ended(1))
         statements.clear()
         scrape(metrics, sessions)
-        assert len([statement for statement in statements if statement.startswith("SELECT")]) <= 6
+        assert len([statement for statement in statements if statement.startswith("SELECT")]) <= 7
 
 
 def test_without_a_database_the_rest_is_told(sessions: Sessions) -> None:
@@ -242,5 +248,5 @@ def test_without_a_database_the_rest_is_told(sessions: Sessions) -> None:
     samples = scrape(metrics, sessionmaker(engine))
     assert value(samples, "gendistil_database_up") == 0
     assert value(samples, "gendistil_http_requests_total", method="GET", route="/jobs", status="200") == 1
-    assert value(samples, "gendistil_store_free_bytes")
+    assert value(samples, "gendistil_store_free_bytes") > 0
     assert not series(samples, "gendistil_queue_depth")
