@@ -78,6 +78,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     predictor: Predictor = app.state.predictor
     predictor.resolver.start()
     predictor.shadows.start()
+    predictor.traffic.start()
     async with noticed_shutdown(app):
         try:
             yield

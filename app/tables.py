@@ -1,6 +1,6 @@
 """The tables. The rows are the truth about jobs; messages are only hints."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, MetaData, String, Text, TypeDecorator, UniqueConstraint
@@ -39,6 +39,7 @@ class Base(DeclarativeBase):
         datetime: UtcDateTime(),
         dict[str, Any]: JSON(),
         list[str]: JSON(),
+        list[int]: JSON(),
         dict[str, int]: JSON(),
     }
 
@@ -204,6 +205,27 @@ class Shadow(Base):
     seconds: Mapped[float] = mapped_column(default=0.0)
     shadow_seconds: Mapped[float] = mapped_column(default=0.0)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class Traffic(Base):
+    """What one API process has answered with a version on one day (UTC), from `since` on; it alone writes the row.
+
+    `scores`: by tenths, as in the manifest's profile.
+    """
+
+    __tablename__ = "traffic"
+    __table_args__ = (Index(None, "day"),)
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    process: Mapped[str] = mapped_column(String(32), primary_key=True)
+    since: Mapped[datetime]
+    texts: Mapped[int] = mapped_column(BigInteger)
+    labels: Mapped[dict[str, int]]
+    scores: Mapped[list[int]]
+    pieces: Mapped[int] = mapped_column(BigInteger)
+    unknown: Mapped[int] = mapped_column(BigInteger)
 
 
 class RetiredVersion(Base):

@@ -59,7 +59,7 @@ GRAPH: dict[Stage, StageNode] = {
         ("split", "teacher", "distil", "publish"),
         "cpu",
         "rows",
-        version=2,
+        version=3,
         reusable=False,
     ),
 }

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from app.contracts.profile import Profile, unpack_bits
 
 STUDENTS: dict[str, str] = {
     "cnn": "Convolutions over embeddings (Kim 2014), as in the paper; the default.",
@@ -60,4 +62,19 @@ class StudentManifest(BaseModel):
     scope_quantiles: dict[str, float] = Field(
         {}, description="Of `out_of_scope` on the holdout, by the share of its rows that lie below: `0.5`, `0.9`, `0.95`, `0.99`."
     )
+    profile: Profile | None = Field(None, description="On the holdout: what live traffic is compared with.")
+    unknown_pieces: str = Field("", description="Ids of the pieces that count as unknown, packed; empty for a student without a profile.")
     lineage: dict[str, Any] = Field(description="Hashes of the dataset, spec and upstream artefacts; package versions; seeds.")
+
+    @field_validator("profile")
+    @classmethod
+    def _adds_up(cls, profile: Profile | None) -> Profile | None:
+        if profile is not None and not profile.rows == sum(profile.scores) == sum(profile.labels.values()):
+            raise ValueError("its labels and scores are not those of all rows")
+        return profile
+
+    @field_validator("unknown_pieces")
+    @classmethod
+    def _is_a_set_of_ids(cls, packed: str) -> str:
+        unpack_bits(packed)
+        return packed

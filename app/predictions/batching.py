@@ -33,11 +33,16 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """`probabilities` (N, C) in the order of the texts; seconds of the call that it was part of."""
+    """`probabilities` (N, C) in the order of the texts; seconds of the call that it was part of.
+
+    `pieces` that were read, `unknown` among them: of the whole call, and told to the first of the requests that shared it.
+    """
 
     probabilities: Probabilities
     tokenize_seconds: float
     infer_seconds: float
+    pieces: int = 0
+    unknown: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,8 @@ class Batcher:
             np.concatenate([part.probabilities for part in parts]),
             sum(part.tokenize_seconds for part in parts),
             sum(part.infer_seconds for part in parts),
+            sum(part.pieces for part in parts),
+            sum(part.unknown for part in parts),
         )
 
     def _flush(self, lane: _Lane) -> None:
@@ -141,17 +148,19 @@ class Batcher:
     def _deliver(self, lane: _Lane, batch: list[_Request], result: Callable[[], Scored]) -> None:
         try:
             scored = result()
-        except Exception as error:
+        except Exception as error:  # whatever it is, it belongs to those who wait; raised here, it would leave them waiting for ever
             self._fail(lane, batch, error)
             return
         size = len(scored.probabilities)
         lane.learn(size, scored.tokenize_seconds + scored.infer_seconds)
         self._observe(size)
-        start = 0
+        start, pieces, unknown = 0, scored.pieces, scored.unknown
         for request in batch:
             end = start + len(request.texts)
             if not request.answer.done():  # its caller may have gone
-                request.answer.set_result(Scored(scored.probabilities[start:end], scored.tokenize_seconds, scored.infer_seconds))
+                part = scored.probabilities[start:end]
+                request.answer.set_result(Scored(part, scored.tokenize_seconds, scored.infer_seconds, pieces, unknown))
+                pieces = unknown = 0
             start = end
 
     def _fail(self, lane: _Lane, batch: list[_Request], error: Exception) -> None:
@@ -168,4 +177,5 @@ def score(student: StudentRuntime, texts: list[str]) -> Scored:
     pieces = student.encode(texts)
     encoded = time.perf_counter()
     probabilities = student.infer(pieces)
-    return Scored(probabilities, encoded - began, time.perf_counter() - encoded)
+    done = time.perf_counter()
+    return Scored(probabilities, encoded - began, done - encoded, len(pieces.ids), student.count_unknown(pieces))

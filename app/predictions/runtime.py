@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -12,9 +12,10 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from app.contracts.profile import unpack_bits
 from app.contracts.students import ONNX_FILE, ONNX_INPUT, ONNX_OUTPUT, STUDENT_MANIFEST_FILE, TOKENIZER_FILE, StudentManifest
 from app.predictions.tokenization import PieceEncoder, PieceIds, piece_encoder
-from app.storage import BlobStore, TornArtefact, file_sha256
+from app.storage import BlobStore, file_sha256
 
 BATCH_TOKENS = 2048
 """Padding among them. More would leave the core's cache, fewer would wait for the next call of onnxruntime."""
@@ -34,6 +35,8 @@ class StudentRuntime:
     encoder: PieceEncoder
     session: onnxruntime.InferenceSession
     bytes: int
+    unknown: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(1, np.bool_))
+    """By id, whether a piece is none that the student knows; ids beyond are as the last."""
 
     def probabilities(self, texts: list[str]) -> NDArray[np.float64]:
         """softmax(logits / temperature), (N, C), in the order of the texts. Raises `BrokenStudent`."""
@@ -42,6 +45,9 @@ class StudentRuntime:
     def encode(self, texts: list[str]) -> PieceIds:
         """Cut to the student's length; nothing is added."""
         return self.encoder.encode(texts, self.manifest.max_tokens, self.manifest.pad_id)
+
+    def count_unknown(self, pieces: PieceIds) -> int:
+        return int(np.count_nonzero(self.unknown.take(pieces.ids, mode="clip")))
 
     def infer(self, pieces: PieceIds) -> NDArray[np.float64]:
         """(N, C), as `probabilities`. Raises `BrokenStudent`."""
@@ -110,13 +116,17 @@ def load_student(storage: BlobStore, key: str) -> StudentRuntime:
 
 def _load(storage: BlobStore, key: str) -> StudentRuntime:
     folder = storage.fetch(key)
-    _check_hashes(storage, key, folder)
     manifest = StudentManifest.model_validate_json((folder / STUDENT_MANIFEST_FILE).read_bytes())
     encoder = piece_encoder(folder / TOKENIZER_FILE, file_sha256(folder / TOKENIZER_FILE))
     size = sum((folder / name).stat().st_size for name in (ONNX_FILE, TOKENIZER_FILE))
-    student = StudentRuntime(manifest, encoder, open_session(folder / ONNX_FILE), size)
+    student = StudentRuntime(manifest, encoder, open_session(folder / ONNX_FILE), size, _by_id(unpack_bits(manifest.unknown_pieces)))
     student.probabilities(["a"])
     return student
+
+
+def _by_id(bits: bytes) -> NDArray[np.bool_]:
+    """One more than the bits, so that ids beyond them are clipped to a piece that is not unknown."""
+    return np.append(np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little"), np.uint8(0)).astype(np.bool_)
 
 
 def open_session(path: Path) -> onnxruntime.InferenceSession:
@@ -138,11 +148,3 @@ def _share_memory() -> None:
     kind, place = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
     everything_default = onnxruntime.OrtArenaCfg(0, -1, -1, -1)
     onnxruntime.create_and_register_allocator(onnxruntime.OrtMemoryInfo("Cpu", kind, 0, place), everything_default)
-
-
-def _check_hashes(storage: BlobStore, key: str, folder: Path) -> None:
-    artefact = storage.manifest(key)
-    for name in (ONNX_FILE, TOKENIZER_FILE, STUDENT_MANIFEST_FILE):
-        entry = artefact.files.get(name) if artefact else None
-        if entry is None or file_sha256(folder / name) != entry.sha256:
-            raise TornArtefact(f"{key}: {name} does not match its hash")

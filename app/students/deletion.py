@@ -18,7 +18,7 @@ from app.jobs.versions import retire_version
 from app.references import drop_unused_artefacts
 from app.storage import BlobStore
 from app.students.service import unknown_name, unknown_part
-from app.tables import Alias, Shadow, StageRun, Student
+from app.tables import Alias, Shadow, StageRun, Student, Traffic
 
 _ALL = "all versions were deleted"
 
@@ -104,7 +104,8 @@ def _remove(session: Session, students: list[Student]) -> set[str]:
         retire_version(session, student.name, student.version)
         published = StageRun.job_id == student.job_id, StageRun.stage == Stage.PUBLISH
         session.execute(update(StageRun).where(*published).values(artefact_key=None))
-        session.execute(delete(Shadow).where(Shadow.name == student.name, Shadow.version == student.version))
+        for table in (Shadow, Traffic):
+            session.execute(delete(table).where(table.name == student.name, table.version == student.version))
         session.delete(student)
     session.flush()
     return keys

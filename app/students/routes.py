@@ -10,8 +10,19 @@ from app.paging import Page, PageLimit
 from app.storage import get_storage
 from app.students import service
 from app.students.deletion import delete_alias, delete_student, delete_version
+from app.students.drift import KEPT_DAYS, drift_report
 from app.students.history import alias_history, roll_back
-from app.students.schemas import AliasMoveOut, AliasOut, AliasTarget, RollbackOptions, ShadowOut, ShadowTarget, StudentOut
+from app.students.schemas import (
+    ALIAS_PATTERN,
+    AliasMoveOut,
+    AliasOut,
+    AliasTarget,
+    DriftOut,
+    RollbackOptions,
+    ShadowOut,
+    ShadowTarget,
+    StudentOut,
+)
 from app.students.shadow import delete_shadow, get_shadow, put_shadow
 
 router = APIRouter(prefix="/students", tags=["students"])
@@ -97,6 +108,17 @@ def read_shadow(name: str, session: ReadSessionDep) -> ShadowOut:
 @router.delete("/{name}/shadow", status_code=204, responses=problems(_404=_NO_SHADOW))
 def remove_shadow(name: str, session: SessionDep) -> None:
     delete_shadow(session, name)
+
+
+@router.get("/{name}/versions/{version}/drift", responses=problems(_404=_NO_STUDENT_OR_VERSION, _422="A value out of range."))
+def get_drift(
+    name: str,
+    version: Annotated[int, Path(ge=1, le=2**31 - 1)],
+    session: ReadSessionDep,
+    days: Annotated[int, Query(ge=1, le=KEPT_DAYS, description="Days (UTC) to look back, today among them.")] = 7,
+) -> DriftOut:
+    """Whether live texts are still such as the version was measured on: labels, scores and unknown pieces beside its holdout's."""
+    return drift_report(session, name, version, days)
 
 
 @router.delete(

@@ -1,6 +1,7 @@
 """What callers see of students."""
 
 from datetime import datetime
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,6 +11,8 @@ from app.jobs.aliases import Cause
 from app.jobs.schemas import Reason
 
 ALIAS_PATTERN = r"^[a-z][a-z0-9_.-]{0,62}$"
+REFERENCE_PATTERN = r"^[a-z0-9][a-z0-9_.-]{0,62}(@[a-z][a-z0-9_.-]{0,62}|:[0-9]{1,9})?$"
+"""`name`, `name@alias` or `name:version`; for the document, as what is none gets an error of its own."""
 
 
 class PromotionOut(BaseModel):
@@ -98,3 +101,47 @@ class AliasOut(BaseModel):
     alias: str
     version: int
     updated_at: datetime
+
+
+Reading = Literal["stable", "shifted", "drifted"]
+
+
+class DistributionDrift(BaseModel):
+    """Live texts beside the holdout's, by category. Shares of each sum to one."""
+
+    reading: Reading = Field(
+        description="`psi` less `psi_by_chance`: below 0.1 stable, to 0.25 shifted; stable too if `p_value` is above 0.01."
+    )
+    psi: float = Field(description="Population stability index.")
+    psi_by_chance: float = Field(description="Its mean between two samples of these sizes that are alike.")
+    p_value: float = Field(description="Share of such samples that are at least as far apart; 0.002 is the least.")
+    total_variation: float = Field(description="0: the same shares, 1: no category in common.")
+    live: dict[str, float]
+    holdout: dict[str, float]
+
+
+class UnknownDrift(BaseModel):
+    """Pieces that are the tokenizer's unknown one, or have no row of their own in the student's table, as shares of all pieces."""
+
+    reading: Reading = Field(description="At least twice the holdout's share, and 0.01 more: shifted; and 0.05 more: drifted.")
+    live: float
+    holdout: float
+    ratio: float | None = Field(description="Live by holdout; null if the holdout has none.")
+
+
+class DriftOut(BaseModel):
+    """Live texts of all API processes, some 5 seconds old at most, beside the holdout. Counts, never a text, are kept for 90 days."""
+
+    name: str
+    version: int
+    days: int
+    since: datetime | None = Field(description="First answer that is counted; null if there is none.")
+    texts: int
+    holdout_rows: int | None = Field(description="Null for a version without a profile: an old one, or one imported from an old zip.")
+    status: Literal["no_reference", "too_few", "stable", "shifted", "drifted"] = Field(description="The worst reading.")
+    verdict: str
+    labels: DistributionDrift | None = Field(description="By the label that was answered; null below 100 texts.")
+    scores: DistributionDrift | None = Field(description="By that label's score, in tenths.")
+    unknown_pieces: UnknownDrift | None
+    pieces_per_text: float | None = Field(description="That the student read of a text, on the average.")
+    holdout_pieces_per_text: float | None

@@ -10,6 +10,7 @@ import numpy as np
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from app.contracts.profile import pack_ids
 from app.contracts.report import CurvePoint, Report, ReportEntry
 from app.contracts.spec import PublishSpec, TeacherSpec
 from app.contracts.students import ONNX_FILE, REPORT_FILE, STUDENT_MANIFEST_FILE, TOKENIZER_FILE, StudentManifest
@@ -34,6 +35,7 @@ from workers.training.metrics import (
     per_class_f1,
 )
 from workers.training.onnx_export import prove_agreement, prove_parity
+from workers.training.profile import holdout_profile, unknown_pieces
 from workers.training.recorder import Recorder
 from workers.training.score_report import published_temperature, scope_quantiles, score_report
 from workers.training.size_report import precision_entries, shipped_precision
@@ -178,6 +180,9 @@ def publish(inputs: PublishInputs, out: Path, recorder: Recorder) -> PublishMetr
         max_abs_logit_difference=difference,
         ece=honest.student.after.ece,
     )
+    tokenizer = Tokenizer.from_file(str(out / TOKENIZER_FILE))
+    unknown = unknown_pieces(tokenizer, load_student(inputs.students, shipped)[0].rows)
+    ids = student_ids(tokenizer, texts, shape.max_tokens, shape.pad_id)
     manifest = StudentManifest(
         kind=shape.kind,
         labels=split.labels,
@@ -197,6 +202,8 @@ def publish(inputs: PublishInputs, out: Path, recorder: Recorder) -> PublishMetr
         temperature=honest.published_temperature,
         selective=honest.selective,
         scope_quantiles=scope_quantiles(student.logits),
+        profile=holdout_profile(student.logits, honest.student.temperature, split.labels, ids, unknown),
+        unknown_pieces=pack_ids(unknown),
         lineage={**inputs.lineage, "refit": split.refit},
     )
     (out / REPORT_FILE).write_text(report.model_dump_json(indent=1), encoding="utf-8")
