@@ -37,6 +37,8 @@ class Serving(BaseModel):
     max_body_bytes: int = Field(200_000_000, ge=1, description="Of requests that are being read, together.")
     body_seconds: float = Field(10.0, gt=0, description="For a request's body to arrive.")
     refresh_seconds: float = Field(0.5, gt=0, description="How often names are compared with the database, for changes by other processes.")
+    escalate_seconds: float = Field(2.0, gt=0, description="For a teacher to answer; then the student's answer stands.")
+    escalate_texts: int = Field(64, ge=1, description="Texts that wait for teachers at a time; more are not escalated.")
 
 
 class WorkerSettings(BaseModel):

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from app.embedded_parts import (
     prepare_folder,
     start_api,
     start_redis,
+    start_teacher,
     start_worker,
     upgrade_database,
 )
@@ -30,10 +31,12 @@ from app.processes import Child, signal_on_parent_death, tail
 __all__ = ["EmbeddedError", "run"]
 
 READY_SECONDS = 90.0
-API_GRACE, WORKER_GRACE, REDIS_GRACE = 10.0, 20.0, 5.0
+API_GRACE, TEACHER_GRACE, WORKER_GRACE, REDIS_GRACE = 10.0, 5.0, 20.0, 5.0
 MAX_WORKER_RESTARTS = 5
 """In a row: a worker that ran for `STEADY_SECONDS` starts the count anew."""
 STEADY_SECONDS = 60.0
+TEACHER_RESTART_SECONDS = 10.0
+"""As often as need be: without it students abstain, and all else goes on."""
 
 Say = Callable[[str], None]
 
@@ -47,11 +50,13 @@ def run(
     port: int = 8000,
     data_dir: Path = Path(".gendistil"),
     *,
+    teachers: Sequence[str] = (),
     say: Say = lambda line: print(line, flush=True),
     parent: int | None = None,
 ) -> None:
     """Runs the service until SIGINT or SIGTERM, then stops the API, the worker and Redis, in this order. Call it from the main thread.
 
+    `teachers`: students whose teachers shall answer where they abstain, in one more process.
     `DATABASE_URL` and `STORAGE_URL` are used if they are set; Redis is always its own. `parent`: the pid of the process that
     started this one, with which the service shall end too (Linux). Raises `EmbeddedError` if something is missing or taken, if the
     API or Redis dies, or if the worker cannot be kept up.
@@ -63,7 +68,7 @@ def run(
     data_dir = prepare_folder(data_dir)
     with _lock(data_dir), _signals() as stop:
         check_port(host, port)
-        service = _Service(host, port, data_dir, stop, _forgiving(say))
+        service = _Service(host, port, data_dir, stop, _forgiving(say), teachers)
         try:
             service.start(redis_server)
             service.watch()
@@ -123,13 +128,14 @@ def _signals() -> Iterator[threading.Event]:
 
 @dataclass
 class _Service:
-    """The three children, and what keeps them up."""
+    """The children, and what keeps them up."""
 
     host: str
     port: int
     data_dir: Path
     stopped: threading.Event
     say: Say
+    teachers: Sequence[str] = ()
     redis: Child | None = None
     worker: Child | None = None
     api: Child | None = None
@@ -137,6 +143,8 @@ class _Service:
     worker_started: float = 0.0
     worker_due: float = 0.0
     worker_restarts: int = 0
+    teacher: Child | None = None
+    teacher_due: float = 0.0
 
     @property
     def logs(self) -> Path:
@@ -207,6 +215,16 @@ class _Service:
             self._plan_restart(self.worker, code)
         elif self.worker is None and time.monotonic() >= self.worker_due:
             self._start_worker()
+        self._check_teacher()
+
+    def _check_teacher(self) -> None:
+        if self.teacher and (code := self.teacher.exit_code()) is not None:
+            self.say(f"Teacher      ended unexpectedly ({_describe(code)}); starting it again (log: {self.teacher.log})")
+            self.teacher.stop(0)
+            self.teacher, self.teacher_due = None, time.monotonic() + TEACHER_RESTART_SECONDS
+        elif self.teacher is None and self.teachers and time.monotonic() >= self.teacher_due:
+            self.teacher = start_teacher(self.teachers, self.logs, self.env)
+            self.say(f"Teacher      started      (log: {self.teacher.log})")
 
     def _plan_restart(self, dead: Child, code: int) -> None:
         if time.monotonic() - self.worker_started > STEADY_SECONDS:
@@ -225,7 +243,7 @@ class _Service:
         self.worker_due = time.monotonic() + delay
 
     def stop(self) -> None:
-        for child, grace in ((self.api, API_GRACE), (self.worker, WORKER_GRACE), (self.redis, REDIS_GRACE)):
+        for child, grace in ((self.api, API_GRACE), (self.teacher, TEACHER_GRACE), (self.worker, WORKER_GRACE), (self.redis, REDIS_GRACE)):
             if child is None:
                 continue
             if child.exit_code() is None:

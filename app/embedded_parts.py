@@ -8,6 +8,7 @@ import shutil
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import redis
@@ -168,6 +169,12 @@ def _answers(child: Child, url: str) -> bool:
 def start_worker(logs: Path, env: dict[str, str]) -> Child:
     """One Celery worker process. Its log goes on after a restart."""
     return Child("Worker", [sys.executable, "-m", "workers.main"], fresh_log(logs / "worker.log"), env)
+
+
+def start_teacher(students: Sequence[str], logs: Path, env: dict[str, str]) -> Child:
+    """Answers where these students abstain. Its log goes on after a restart."""
+    command = [sys.executable, "-m", "workers.teacher", "--students", ",".join(students)]
+    return Child("Teacher", command, fresh_log(logs / "teacher.log"), env)
 
 
 def start_api(host: str, port: int, logs: Path, env: dict[str, str]) -> Child:

@@ -56,6 +56,8 @@ def create_app() -> FastAPI:
     app.state.published = app.state.predictor.resolver.notice
     app.state.metrics.registry.register(app.state.predictor.telemetry)
     app.state.metrics.registry.register(app.state.predictor.shadows.counter)
+    app.state.metrics.registry.register(app.state.predictor.cascade.texts)
+    app.state.metrics.registry.register(app.state.predictor.cascade.seconds)
     # First and not included, because routes are tried in turn, an included router twice, and none is called as often.
     app.router.routes.extend(predictions.routes)
     followed = [Depends(names_followed, scope="function")]
@@ -84,6 +86,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             yield
         finally:
             predictor.close()
+            await predictor.cascade.close()
 
 
 def _load_student(key: str) -> StudentRuntime:

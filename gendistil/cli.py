@@ -35,13 +35,14 @@ def up(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
     data_dir: Annotated[Path, typer.Option(envvar="GENDISTIL_DATA_DIR", help="Database, models and logs.")] = Path(".gendistil"),
+    teacher: Annotated[list[str] | None, typer.Option(help="A student whose teacher answers where it abstains; may be repeated.")] = None,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Start the whole service on this machine: Redis, a worker and the API. Ctrl-C stops it."""
     from app.embedded import EmbeddedError, run
 
     try:
-        run(host, port, data_dir, parent=parent)
+        run(host, port, data_dir, teachers=teacher or [], parent=parent)
     except EmbeddedError as error:
         if error.log_tail:
             print(f"--- the log's last lines ---\n{error.log_tail}\n---", file=sys.stderr)

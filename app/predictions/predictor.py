@@ -16,11 +16,14 @@ from app.errors import ServiceError
 from app.predictions.admission import Admission
 from app.predictions.batching import Batcher
 from app.predictions.cache import StudentCache
+from app.predictions.cascade import Cascade
 from app.predictions.resolver import Resolver, Served
 from app.predictions.runtime import BrokenStudent, StudentRuntime
 from app.predictions.schemas import AnswerOptions, Prediction
 from app.predictions.service import answer, ranked, scope_scores, score_threshold
 from app.predictions.telemetry import Telemetry
+from app.predictions.traffic import TrafficLog
+from app.students.service import broken_student
 from app.students.shadow_stats import ShadowScorer
 
 logger = logging.getLogger(__name__)
@@ -49,18 +52,21 @@ class Predictor:
         self.students = students
         self.admission = Admission(settings)
         self.telemetry = Telemetry(self.admission, students)
+        self.traffic = TrafficLog(self.telemetry.counts)
         self.resolver = Resolver(settings.refresh_seconds, self._warm)
         self.shadows = ShadowScorer(lambda key, texts: [found.label for found in answer(students.get(key), texts, AnswerOptions())])
         # Apart from each other and from the threads of other routes: a database that is away must not keep students from being loaded.
         self._names = ThreadPoolExecutor(2, thread_name_prefix="names")
         self._loaders = ThreadPoolExecutor(4, thread_name_prefix="load")
         self._batcher = Batcher(threads, self.telemetry.called)
+        self.cascade = Cascade(settings, self._loaders)
         self._loading: dict[str, asyncio.Future[StudentRuntime]] = {}
 
     async def answer(self, reference: str, texts: list[str], options: AnswerOptions) -> Answer:
         """`texts`: checked ones.
 
-        Raises `ServiceError`: 404 unknown, 422 malformed or no such threshold, 429 too much to do, 503 cannot be served.
+        Raises `ServiceError`: 404 unknown, 409 no teacher to escalate to, 422 malformed or no such threshold, 429 too much to do,
+        503 cannot be served.
         """
         began = time.perf_counter()
         with self.admission.admitted(len(texts)):
@@ -68,14 +74,18 @@ class Predictor:
             try:
                 student = self.students.peek(served.key) or await self._load(served.key)
                 threshold = score_threshold(student.manifest, options)
+                if options.escalate:
+                    await self.cascade.check(served, options)
                 scored = await self._batcher.run(served.key, student, texts)
             except BrokenStudent as error:
-                raise _broken(served, error) from error
+                raise broken_student(served.name, served.version, served.key, error) from error
             scope = scope_scores(student.manifest, scored.probabilities, options)
             rank = partial(ranked, scored.probabilities, student.manifest.labels, options.top_k, threshold, scope)
             predictions = rank() if len(texts) < _MANY else await self._batcher.in_thread(rank)
-        self.telemetry.answered(served.name, served.version, predictions, time.perf_counter() - began)
+        self.telemetry.answered(served.name, served.version, predictions, time.perf_counter() - began, scored.pieces, scored.unknown)
         self.shadows.observe(served.name, served.version, texts, predictions, scored.tokenize_seconds + scored.infer_seconds)
+        if options.escalate:
+            predictions = await self.cascade.answer(served, student.manifest.labels, texts, predictions, options.top_k)
         return Answer(served, predictions, threshold, scored.tokenize_seconds, scored.infer_seconds)
 
     async def follow(self) -> None:
@@ -85,6 +95,7 @@ class Predictor:
     def close(self) -> None:
         self.resolver.stop()
         self.shadows.stop()
+        self.traffic.stop()
         self._batcher.close()
         for pool in (self._names, self._loaders):
             pool.shutdown(wait=False, cancel_futures=True)
@@ -119,10 +130,3 @@ async def names_followed(request: Request) -> AsyncIterator[None]:
             await predictor.follow()
         except (SQLAlchemyError, ServiceError) as error:  # what the route did stands; the names follow when the database is back
             logger.warning("names of students could not be read again: %s", error)
-
-
-def _broken(served: Served, error: BrokenStudent) -> ServiceError:
-    logger.error("student %s:%s (artefact %s) cannot be served", served.name, served.version, served.key, exc_info=error)
-    detail = f"The student {served.name}:{served.version} cannot be served: {error}"
-    remedy = "Restore the blob store, use another version, or run its job's dataset again."
-    return ServiceError(503, "student-broken", detail, remedy=remedy)

@@ -27,9 +27,7 @@ _ANSWER = TypeAdapter(PredictResponse)
     responses=problems(
         **PREDICT_ERRORS,
         _400="The body is not JSON.",
-        _404="There is no such student, version or alias.",
-        _408="The body did not arrive in time.",
-        _413="The body is larger than the limit.",
+        _409="`escalate` for a student that was imported: its teacher is not here.",
         _422="Inputs that are empty, too long or too many, or another field out of range.",
     ),
 )

@@ -23,6 +23,7 @@ class AnswerOptions:
     min_score: float | None = None
     min_precision: float | None = None
     out_of_scope: bool = False
+    escalate: bool = False
 
 
 class PredictRequest(BaseModel):
@@ -43,10 +44,11 @@ class PredictRequest(BaseModel):
     )
 
     out_of_scope: bool = Field(False, description="Tell of each text how far it is from all that the student knows.")
+    escalate: bool = Field(False, description="Ask the teacher where the student abstains, if a worker holds it. Needs a threshold.")
 
     @property
     def options(self) -> AnswerOptions:
-        return AnswerOptions(self.top_k, self.min_score, self.min_precision, self.out_of_scope)
+        return AnswerOptions(self.top_k, self.min_score, self.min_precision, self.out_of_scope, self.escalate)
 
 
 @dataclass(slots=True)
@@ -62,6 +64,7 @@ class Prediction:
     `abstained`: the score is below the threshold that was asked for; the label is then not to be trusted.
     `out_of_scope`: 0 for a text that one label alone fits, 1 where all fit alike; null unless it was asked for. The student's
     `scope_quantiles` say what is usual.
+    `answered_by`: `teacher` where the student abstained and its teacher was asked; label and scores are then the teacher's.
     """
 
     label: str
@@ -69,6 +72,7 @@ class Prediction:
     scores: list[Score]
     abstained: bool = False
     out_of_scope: float | None = None
+    answered_by: Literal["student", "teacher"] = "student"
 
 
 class PredictResponse(BaseModel):

@@ -27,8 +27,8 @@ pytestmark = [
 
 
 def children(pid: int) -> dict[str, int]:
-    """Pids of the direct children of `pid` that run, by what they run: redis, worker, api."""
-    kinds = {"redis-server": "redis", "workers.main": "worker", "uvicorn": "api"}
+    """Pids of the direct children of `pid` that run, by what they run: redis, worker, teacher, api."""
+    kinds = {"redis-server": "redis", "workers.main": "worker", "workers.teacher": "teacher", "uvicorn": "api"}
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -135,6 +135,22 @@ def test_a_dead_worker_is_restarted_and_a_dead_redis_ends_all(start: Callable[..
     assert "last lines" in up.text
     assert "What to do: " in up.text
     assert not any(map(runs, after.values()))
+
+
+def test_a_teacher_beside_it_is_started_again_and_stops_with_it(start: Callable[..., Up], tmp_path: Path) -> None:
+    up = start("--teacher", "triage", "--teacher", "other@best").await_ready()
+    log = tmp_path / "data" / "logs" / "teacher.log"
+    wait_for(lambda: log.exists() and "answers for triage, other@best" in log.read_text(), 60, "a teacher")
+    before = children(up.process.pid)
+    assert set(before) == {"redis", "worker", "teacher", "api"}
+    os.kill(before["teacher"], signal.SIGKILL)
+    wait_for(lambda: children(up.process.pid).get("teacher", before["teacher"]) != before["teacher"], 60, "a new teacher")
+    assert "Teacher      ended unexpectedly (SIGKILL" in up.text
+    pids = children(up.process.pid)
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(60) == 0, up.text
+    assert not any(map(runs, pids.values()))
+    assert re.search(r"Stopping API.*Stopping Teacher.*Stopping Worker.*Stopping Redis.*Stopped\.", up.text, re.DOTALL), up.text
 
 
 def test_a_killed_service_leaves_no_orphans_and_starts_again(start: Callable[..., Up]) -> None:
