@@ -8,6 +8,7 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
 from app.config import Limits
 from app.datasets.json_format import kind, load_json
@@ -55,7 +56,17 @@ async def read_upload(request: Request, limits: Limits, *, require_file: bool = 
 
 async def read_body(request: Request, limits: Limits) -> bytes:
     """The whole body. Raises `ServiceError` 413 as soon as it passes the limit."""
-    return b"".join([chunk async for chunk in limited(request, limits.max_upload_bytes, "max_upload_bytes")])
+    limit, setting = limits.max_upload_bytes, "max_upload_bytes"
+    _check_declared(request, limit, setting)
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    first: bytes = message.get("body", b"")
+    if len(first) > limit:
+        raise _too_large(limit, setting)
+    if not message.get("more_body"):  # as with most: generators cost more than the reading
+        return first
+    return b"".join([first, *[chunk async for chunk in limited(request, limit, setting, len(first))]])
 
 
 async def read_json(request: Request, limits: Limits) -> Any:
@@ -64,17 +75,20 @@ async def read_json(request: Request, limits: Limits) -> Any:
     return await run_in_threadpool(decode_json, content)
 
 
-async def limited(request: Request, limit: int, setting: str) -> AsyncIterator[bytes]:
-    """The body, piece by piece. Raises `ServiceError` 413, which names the `setting`, as soon as it passes the limit."""
-    declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and int(declared[:20]) > limit:
-        raise _too_large(limit, setting)
-    size = 0
+async def limited(request: Request, limit: int, setting: str, size: int = 0) -> AsyncIterator[bytes]:
+    """The body, piece by piece, of which `size` bytes are read. Raises `ServiceError` 413, which names the `setting`, beyond the limit."""
+    _check_declared(request, limit, setting)
     async for chunk in request.stream():
         size += len(chunk)
         if size > limit:
             raise _too_large(limit, setting)
         yield chunk
+
+
+def _check_declared(request: Request, limit: int, setting: str) -> None:
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared[:20]) > limit:
+        raise _too_large(limit, setting)
 
 
 def _too_large(limit: int, setting: str) -> ServiceError:

@@ -44,16 +44,24 @@ async def post_predict(request: Request) -> Response:
     except Overloaded:
         await predictor.admission.hold_back()
         raise
-    content = _content(answer)
-    return Response(content, media_type="application/json", headers={"Server-Timing": _timing(answer, time.perf_counter() - began)})
+    return _TimedJson(_content(answer), _timing(answer, time.perf_counter() - began))
+
+
+class _TimedJson(Response):
+    """With its few headers as they are sent: Starlette's way to them takes as long as the JSON."""
+
+    def __init__(self, content: bytes, timing: str) -> None:
+        self.status_code, self.background, self.body = 200, None, content
+        self.raw_headers = [
+            (b"content-length", str(len(content)).encode()),
+            (b"content-type", b"application/json"),
+            (b"server-timing", timing.encode()),
+        ]
 
 
 def _content(answer: Answer) -> bytes:
     served = answer.served
-    # Constructed, not validated: every part of it was made here.
-    response = PredictResponse.model_construct(
-        student=served.name, version=served.version, threshold=answer.threshold, predictions=answer.predictions
-    )
+    response = PredictResponse(student=served.name, version=served.version, threshold=answer.threshold, predictions=answer.predictions)
     return _ANSWER.dump_json(response)
 
 

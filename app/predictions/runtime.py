@@ -1,5 +1,6 @@
 """A published student in memory: onnxruntime and a tokenizer, nothing else."""
 
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -51,20 +52,23 @@ class StudentRuntime:
 
     def infer(self, pieces: PieceIds) -> NDArray[np.float64]:
         """(N, C), as `probabilities`. Raises `BrokenStudent`."""
-        logits = np.empty((len(pieces.lengths), len(self.manifest.labels)), np.float64)
-        if len(logits) == 1:
-            logits[:] = self._logits(pieces.ids[None].astype(np.int64))
+        if len(pieces.lengths) == 1:
+            logits = self._logits(pieces.ids[None].astype(np.int64)).astype(np.float64)
         else:
+            logits = np.empty((len(pieces.lengths), len(self.manifest.labels)), np.float64)
             batches = list(_batches(pieces, self.manifest.pad_id))
             cores = len(os.sched_getaffinity(0))
             run = map if len(batches) == 1 or cores == 1 else _threads(cores).map
             for (rows, _), found in zip(batches, run(self._logits, [padded for _, padded in batches]), strict=True):
                 logits[rows] = found
-        if not np.isfinite(logits).all():
+        # Ufuncs themselves, and one sum for all: on a single text, numpy's calls take as long as a small network does.
+        if not math.isfinite(np.add.reduce(logits, axis=None)):
             raise BrokenStudent("its logits are not finite")
         logits /= self.manifest.temperature
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
+        logits -= np.maximum.reduce(logits, axis=1, keepdims=True)
+        np.exp(logits, out=logits)
+        logits /= np.add.reduce(logits, axis=1, keepdims=True)
+        return logits
 
     def _logits(self, padded: NDArray[np.int64]) -> Logits:
         try:

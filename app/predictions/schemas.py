@@ -1,7 +1,7 @@
 """POST /predict: what goes in and what comes out."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -75,10 +75,11 @@ class Prediction:
     answered_by: Literal["student", "teacher"] = "student"
 
 
-class PredictResponse(BaseModel):
+@dataclass(slots=True, kw_only=True)
+class PredictResponse:
     """`predictions` are in the order of the inputs."""
 
     student: str
     version: int
-    threshold: float | None = Field(None, description="Below this score it abstained; null if no threshold was asked for.")
+    threshold: Annotated[float | None, Field(description="Below this score it abstained; null if no threshold was asked for.")] = None
     predictions: list[Prediction]

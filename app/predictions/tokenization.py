@@ -57,6 +57,9 @@ class PieceEncoder:
             texts = [text if len(text) <= long else self._chunks.head(text, long, cut) for text in texts]
             # This line is most of what serving a text costs. A line's end is made a space: chunks of two words would not be met again.
             rows = [b"".join(map(of_chunk, text.replace("\n", " ").split(" "))) for text in texts]
+        if len(rows) == 1:  # as most requests are
+            row = rows[0][:cut] or array("i", [pad_id]).tobytes()
+            return PieceIds(np.frombuffer(row, np.int32), np.array([len(row) // _BYTES_PER_ID]))
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         if not lengths.all() or (lengths > cut).any():
             padding = array("i", [pad_id]).tobytes()
