@@ -1,4 +1,4 @@
-"""`gendistil up`: redis-server, migrations, one worker and the API on one machine, started and stopped together."""
+"""`gendistil up`: redis-server, migrations, workers and the API on one machine, started and stopped together."""
 
 import fcntl
 import os
@@ -21,6 +21,7 @@ from app.embedded_parts import (
     find_redis_server,
     prepare_folder,
     start_api,
+    start_file_worker,
     start_redis,
     start_teacher,
     start_worker,
@@ -31,12 +32,12 @@ from app.processes import Child, signal_on_parent_death, tail
 __all__ = ["EmbeddedError", "run"]
 
 READY_SECONDS = 90.0
-API_GRACE, TEACHER_GRACE, WORKER_GRACE, REDIS_GRACE = 10.0, 5.0, 20.0, 5.0
+API_GRACE, HELPER_GRACE, WORKER_GRACE, REDIS_GRACE = 10.0, 5.0, 20.0, 5.0
 MAX_WORKER_RESTARTS = 5
 """In a row: a worker that ran for `STEADY_SECONDS` starts the count anew."""
 STEADY_SECONDS = 60.0
-TEACHER_RESTART_SECONDS = 10.0
-"""As often as need be: without it students abstain, and all else goes on."""
+HELPER_RESTART_SECONDS = 10.0
+"""As often as need be: without teachers students abstain, without the file worker files wait, and all else goes on."""
 
 Say = Callable[[str], None]
 
@@ -54,7 +55,7 @@ def run(
     say: Say = lambda line: print(line, flush=True),
     parent: int | None = None,
 ) -> None:
-    """Runs the service until SIGINT or SIGTERM, then stops the API, the worker and Redis, in this order. Call it from the main thread.
+    """Runs the service until SIGINT or SIGTERM, then stops the API, the workers and Redis, in this order. Call it from the main thread.
 
     `teachers`: students whose teachers shall answer where they abstain, in one more process.
     `DATABASE_URL` and `STORAGE_URL` are used if they are set; Redis is always its own. `parent`: the pid of the process that
@@ -143,8 +144,8 @@ class _Service:
     worker_started: float = 0.0
     worker_due: float = 0.0
     worker_restarts: int = 0
-    teacher: Child | None = None
-    teacher_due: float = 0.0
+    helpers: dict[str, Child] = field(default_factory=dict)
+    helpers_due: dict[str, float] = field(default_factory=dict)
 
     @property
     def logs(self) -> Path:
@@ -215,16 +216,21 @@ class _Service:
             self._plan_restart(self.worker, code)
         elif self.worker is None and time.monotonic() >= self.worker_due:
             self._start_worker()
-        self._check_teacher()
+        # A file need not wait for the training that the worker is at.
+        self._keep_up("File worker", lambda: start_file_worker(self.logs, self.env))
+        if self.teachers:
+            self._keep_up("Teacher", lambda: start_teacher(self.teachers, self.logs, self.env))
 
-    def _check_teacher(self) -> None:
-        if self.teacher and (code := self.teacher.exit_code()) is not None:
-            self.say(f"Teacher      ended unexpectedly ({_describe(code)}); starting it again (log: {self.teacher.log})")
-            self.teacher.stop(0)
-            self.teacher, self.teacher_due = None, time.monotonic() + TEACHER_RESTART_SECONDS
-        elif self.teacher is None and self.teachers and time.monotonic() >= self.teacher_due:
-            self.teacher = start_teacher(self.teachers, self.logs, self.env)
-            self.say(f"Teacher      started      (log: {self.teacher.log})")
+    def _keep_up(self, name: str, start: Callable[[], Child]) -> None:
+        child = self.helpers.get(name)
+        if child and (code := child.exit_code()) is not None:
+            self.say(f"{name:12} ended unexpectedly ({_describe(code)}); starting it again (log: {child.log})")
+            child.stop(0)
+            del self.helpers[name]
+            self.helpers_due[name] = time.monotonic() + HELPER_RESTART_SECONDS
+        elif child is None and time.monotonic() >= self.helpers_due.get(name, 0.0):
+            self.helpers[name] = child = start()
+            self.say(f"{name:12} started      (log: {child.log})")
 
     def _plan_restart(self, dead: Child, code: int) -> None:
         if time.monotonic() - self.worker_started > STEADY_SECONDS:
@@ -243,7 +249,8 @@ class _Service:
         self.worker_due = time.monotonic() + delay
 
     def stop(self) -> None:
-        for child, grace in ((self.api, API_GRACE), (self.teacher, TEACHER_GRACE), (self.worker, WORKER_GRACE), (self.redis, REDIS_GRACE)):
+        helpers = [(child, HELPER_GRACE) for child in self.helpers.values()]
+        for child, grace in ((self.api, API_GRACE), *helpers, (self.worker, WORKER_GRACE), (self.redis, REDIS_GRACE)):
             if child is None:
                 continue
             if child.exit_code() is None:

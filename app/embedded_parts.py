@@ -167,8 +167,13 @@ def _answers(child: Child, url: str) -> bool:
 
 
 def start_worker(logs: Path, env: dict[str, str]) -> Child:
-    """One Celery worker process. Its log goes on after a restart."""
-    return Child("Worker", [sys.executable, "-m", "workers.main"], fresh_log(logs / "worker.log"), env)
+    """One Celery worker process for stages. Its log goes on after a restart."""
+    return Child("Worker", [sys.executable, "-m", "workers.main", "--queues", "gpu,cpu"], fresh_log(logs / "worker.log"), env)
+
+
+def start_file_worker(logs: Path, env: dict[str, str]) -> Child:
+    """One for bulk predictions, without torch. Its log goes on after a restart."""
+    return Child("File worker", [sys.executable, "-m", "workers.main", "--queues", "bulk"], fresh_log(logs / "files.log"), env)
 
 
 def start_teacher(students: Sequence[str], logs: Path, env: dict[str, str]) -> Child:

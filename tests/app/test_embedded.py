@@ -27,8 +27,8 @@ pytestmark = [
 
 
 def children(pid: int) -> dict[str, int]:
-    """Pids of the direct children of `pid` that run, by what they run: redis, worker, teacher, api."""
-    kinds = {"redis-server": "redis", "workers.main": "worker", "workers.teacher": "teacher", "uvicorn": "api"}
+    """Pids of the direct children of `pid` that run, by what they run: redis, worker, files, teacher, api."""
+    kinds = {"redis-server": "redis", "gpu,cpu": "worker", "bulk": "files", "workers.teacher": "teacher", "uvicorn": "api"}
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -91,7 +91,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Up]]:
 def test_one_ctrl_c_stops_all_and_a_second_start_finds_what_was_there(start: Callable[..., Up], tmp_path: Path) -> None:
     first = start().await_ready()
     pids = children(first.process.pid)
-    assert set(pids) == {"redis", "worker", "api"}
+    assert set(pids) == {"redis", "worker", "files", "api"}
     rows = [{"text": f"text {label} {number}", "label": label} for label in ("a", "b") for number in range(10)]
     dataset = httpx.post(f"{first.url}/datasets", json={"rows": rows}, timeout=30)
     assert dataset.status_code == 201, dataset.text
@@ -107,9 +107,9 @@ def test_one_ctrl_c_stops_all_and_a_second_start_finds_what_was_there(start: Cal
     assert first.process.wait(40) == 0, first.text
     assert not any(map(runs, pids.values()))
     assert re.search(r"Stopping API.*Stopping Worker.*Stopping Redis.*Stopped\.", first.text, re.DOTALL), first.text
-    for name in ("api", "worker", "redis"):
+    for name in ("api", "worker", "files", "redis"):
         assert (tmp_path / "data" / "logs" / f"{name}.log").exists()
-    for name in ("api", "worker"):  # for people, though no terminal
+    for name in ("api", "worker", "files"):  # for people, though no terminal
         assert re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z (INFO|WARNING) +[\w.]+: ", (tmp_path / "data" / "logs" / f"{name}.log").read_text())
 
     third = start().await_ready()
@@ -142,7 +142,7 @@ def test_a_teacher_beside_it_is_started_again_and_stops_with_it(start: Callable[
     log = tmp_path / "data" / "logs" / "teacher.log"
     wait_for(lambda: log.exists() and "answers for triage, other@best" in log.read_text(), 60, "a teacher")
     before = children(up.process.pid)
-    assert set(before) == {"redis", "worker", "teacher", "api"}
+    assert set(before) == {"redis", "worker", "files", "teacher", "api"}
     os.kill(before["teacher"], signal.SIGKILL)
     wait_for(lambda: children(up.process.pid).get("teacher", before["teacher"]) != before["teacher"], 60, "a new teacher")
     assert "Teacher      ended unexpectedly (SIGKILL" in up.text
@@ -156,7 +156,7 @@ def test_a_teacher_beside_it_is_started_again_and_stops_with_it(start: Callable[
 def test_a_killed_service_leaves_no_orphans_and_starts_again(start: Callable[..., Up]) -> None:
     up = start().await_ready()
     pids = children(up.process.pid)
-    assert set(pids) == {"redis", "worker", "api"}
+    assert set(pids) == {"redis", "worker", "files", "api"}
     up.process.kill()
     up.process.wait(10)
     wait_for(lambda: not any(map(runs, pids.values())), what="the children's end")
