@@ -13,10 +13,12 @@ from app.errors import ServiceError
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER = "1"
-REFUSALS_PER_SECOND = 1000.0
-"""Beyond this rate they are held back a little: callers that ignore `Retry-After` would otherwise take the time of those being served."""
-MAX_HOLD_SECONDS = 0.5
-MAX_HELD = 2000
+REFUSALS_PER_SECOND = 300.0
+"""Beyond this rate they are held back: a refusal takes half as long as a prediction, and callers that ignore `Retry-After` would
+otherwise take the time of those being served."""
+HOLD_FROM_SECONDS = 0.02
+MAX_HOLD_SECONDS = 5.0
+MAX_HELD = 4000
 _WARN_SECONDS = 10.0
 
 
@@ -36,6 +38,7 @@ class Admission:
         self.texts = 0
         self.bodies = 0
         self.body_bytes = 0
+        self._usual = 0.0
         self.refused: Counter[str] = Counter()
         self._held = 0
         self._next_refusal = 0.0
@@ -43,15 +46,17 @@ class Admission:
         self._untold = 0
 
     def check(self) -> None:
-        """Before a request costs anything. Raises `Overloaded`."""
+        """Before a request costs anything. Raises `Overloaded`: also where one of the usual size would be refused once it has been read."""
         if self.requests >= self._limits.max_requests:
             self._refuse("requests", f"{self.requests} requests are in work", "max_requests", self._limits.max_requests)
-        if self.texts >= self._limits.max_texts:
+        if self.texts and self.texts + max(1, int(self._usual)) > self._limits.max_texts:
             self._refuse("texts", f"{self.texts} texts are in work", "max_texts", self._limits.max_texts)
 
     @contextmanager
     def admitted(self, texts: int) -> Iterator[None]:
         """Holds room for one request with so many texts. Raises `Overloaded`; alone, a request of any size is let in."""
+        # Slowly up, so that a single large one among small ones changes nothing.
+        self._usual += 0.1 * min(texts - self._usual, 1 + self._usual)
         self.check()
         if self.texts and self.texts + texts > self._limits.max_texts:
             self._refuse("texts", f"{self.texts} texts are in work, and these are {texts} more", "max_texts", self._limits.max_texts)
@@ -83,7 +88,7 @@ class Admission:
         now = time.monotonic()
         self._next_refusal = max(now, self._next_refusal + 1 / REFUSALS_PER_SECOND)
         seconds = min(self._next_refusal - now, MAX_HOLD_SECONDS)
-        if seconds < 0.01 or self._held >= MAX_HELD:
+        if seconds < HOLD_FROM_SECONDS or self._held >= MAX_HELD:
             return
         self._held += 1
         try:

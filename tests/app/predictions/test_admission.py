@@ -75,11 +75,23 @@ def test_a_flood_of_refusals_is_held_back_and_a_few_are_not(monkeypatch: pytest.
         await asyncio.gather(*tasks)
         return done
 
-    monkeypatch.setattr(module, "MAX_HOLD_SECONDS", 0.02)
+    monkeypatch.setattr(module, "MAX_HOLD_SECONDS", 0.05)
     assert asyncio.run(refused_at_once(5)) == 5
     assert asyncio.run(refused_at_once(1000)) < 100
     monkeypatch.setattr(module, "MAX_HELD", 0)
     assert asyncio.run(refused_at_once(1000)) == 1000
+
+
+def test_what_is_usually_too_large_is_refused_before_it_is_read() -> None:
+    admission = Admission(Serving(max_texts=1000))
+    for _ in range(100):
+        with admission.admitted(100):
+            pass
+    with admission.admitted(950), pytest.raises(Overloaded):
+        admission.check()
+    admission = Admission(Serving(max_texts=1000))
+    with admission.admitted(950):  # a single large one is not usual
+        admission.check()
 
 
 @pytest.fixture
