@@ -135,6 +135,6 @@ def __getattr__(name: str) -> FastAPI:
     # What has been imported stays: without it, a full collection no longer holds up requests for a tenth of a second.
     gc.collect()
     gc.freeze()
-    # What requests leave behind is freed by reference counts; looking for cycles as often as by default takes a tenth of the time.
+    # What requests leave behind is freed by reference counts; under load, cycles would be looked for many times a second.
     gc.set_threshold(10_000, 20, 50)
     return made

@@ -38,7 +38,7 @@ def up(
     teacher: Annotated[list[str] | None, typer.Option(help="A student whose teacher answers where it abstains; may be repeated.")] = None,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Start the whole service on this machine: Redis, a worker and the API. Ctrl-C stops it."""
+    """Start the whole service on this machine: Redis, workers and the API. Ctrl-C stops it."""
     from app.embedded import EmbeddedError, run
 
     try:

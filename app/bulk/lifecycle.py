@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from app.contracts.bulk import BULK_QUEUE, BulkStatus
+from app.contracts.bulk import BULK_QUEUE, OPEN_BULK, BulkStatus
 from app.queue import enqueue_bulk
 from app.tables import BulkPrediction, utcnow
 
@@ -69,7 +69,7 @@ def release(session: Session, bulk_id: str, attempt: int) -> bool:
 
 def cancel(session: Session, bulk_id: str) -> bool:
     """False if it has ended. A worker that runs it learns of it by its next heartbeat."""
-    is_open = (BulkPrediction.id == bulk_id, BulkPrediction.status.in_((BulkStatus.QUEUED, BulkStatus.RUNNING)))
+    is_open = (BulkPrediction.id == bulk_id, BulkPrediction.status.in_(OPEN_BULK))
     return _change(session, is_open, status=BulkStatus.CANCELLED, finished_at=utcnow())
 
 

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from app.bulk import service
 from app.bulk.results import CSV, JSONL, open_result
 from app.bulk.schemas import BULK_BODY, BulkOut
-from app.bulk.uploads import form_options, read_options, received
+from app.bulk.uploads import checked_options, read_options, received
 from app.config import get_settings
 from app.database import ReadSessionDep, SessionDep
 from app.idempotency import REPLAYED, IdempotencyKeyHeader, checked_key
@@ -50,7 +50,7 @@ async def post_file(request: Request, idempotency_key: IdempotencyKeyHeader = No
         await run_in_threadpool(service.check_student, options)
     settings = get_settings()
     async with received(request, settings) as (file, fields):
-        options = options or form_options(fields)
+        options = options or checked_options(fields)
         check = partial(service.submit, file, options, key, limits=settings.limits, storage=get_storage())
         # Large files take seconds of the processor: so many at a time, and the threads of other routes stay free.
         answer, replayed = await to_thread.run_sync(check, limiter=request.app.state.bulk_checks)

@@ -42,7 +42,7 @@ def read_options(request: Request) -> BulkOptions | None:
     if kind == "application/x-www-form-urlencoded":
         detail = "The body is form-urlencoded, which cannot hold a file."
         raise ServiceError(415, "unsupported-format", detail, remedy=f"Send the file itself, or multipart/form-data. {_CURL}")
-    return None if kind == "multipart/form-data" else _options(dict(request.query_params))
+    return None if kind == "multipart/form-data" else checked_options(dict(request.query_params))
 
 
 @asynccontextmanager
@@ -70,12 +70,8 @@ async def received(request: Request, settings: Settings) -> AsyncIterator[tuple[
         yield ReceivedFile(path, name, kind, digest.hexdigest(), size), fields
 
 
-def form_options(fields: dict[str, str]) -> BulkOptions:
-    """Of a form. Raises `ServiceError` 422."""
-    return _options(fields)
-
-
-def _options(fields: dict[str, str]) -> BulkOptions:
+def checked_options(fields: dict[str, str]) -> BulkOptions:
+    """Of a query or a form. Raises `ServiceError` 422."""
     try:
         return BulkOptions.model_validate(fields)
     except ValidationError as error:

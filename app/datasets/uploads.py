@@ -1,6 +1,6 @@
 """Reads rows from a request: a multipart form, a JSON body, or a body that is the file itself. Nothing is read past the limit."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,7 +75,7 @@ async def read_json(request: Request, limits: Limits) -> Any:
     return await run_in_threadpool(decode_json, content)
 
 
-async def limited(request: Request, limit: int, setting: str, size: int = 0) -> AsyncIterator[bytes]:
+async def limited(request: Request, limit: int, setting: str, size: int = 0) -> AsyncGenerator[bytes, None]:
     """The body, piece by piece, of which `size` bytes are read. Raises `ServiceError` 413, which names the `setting`, beyond the limit."""
     _check_declared(request, limit, setting)
     async for chunk in request.stream():
@@ -107,7 +107,8 @@ class _FormParser(MultiPartParser):
 
 async def parse_form(request: Request, limit: int, setting: str, max_field_bytes: int) -> FormData:
     """A multipart body; its files lie on the disk if they are large. The caller closes it. Raises `ServiceError`: 400, 413."""
-    parser = _FormParser(request.headers, limited(request, limit, setting), max_files=10, max_fields=50, max_part_size=max_field_bytes)  # type: ignore[arg-type]
+    pieces = limited(request, limit, setting)
+    parser = _FormParser(request.headers, pieces, max_files=10, max_fields=50, max_part_size=max_field_bytes)
     try:
         form = await parser.parse()
     except MultiPartException as error:

@@ -14,8 +14,7 @@ logger = logging.getLogger(__name__)
 
 RETRY_AFTER = "1"
 REFUSALS_PER_SECOND = 300.0
-"""Beyond this rate they are held back: a refusal takes half as long as a prediction, and callers that ignore `Retry-After` would
-otherwise take the time of those being served."""
+"""Beyond this rate they are held back: callers that ignore `Retry-After` would otherwise take the time of those being served."""
 HOLD_FROM_SECONDS = 0.02
 MAX_HOLD_SECONDS = 5.0
 MAX_HELD = 4000

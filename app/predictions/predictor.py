@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from fastapi import Request
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.config import Serving
-from app.errors import ServiceError
 from app.predictions.admission import Admission
 from app.predictions.batching import Batcher
 from app.predictions.cache import StudentCache
@@ -89,8 +87,8 @@ class Predictor:
         return Answer(served, predictions, threshold, scored.tokenize_seconds, scored.infer_seconds)
 
     async def follow(self) -> None:
-        """Reads names that have changed. Raises `SQLAlchemyError`, and `ServiceError` 503 if the database does not answer."""
-        await asyncio.get_running_loop().run_in_executor(self._names, self.resolver.refresh)
+        """Reads names that have changed, as far as the database answers."""
+        await asyncio.get_running_loop().run_in_executor(self._names, self.resolver.follow)
 
     def close(self) -> None:
         self.resolver.stop()
@@ -126,7 +124,4 @@ async def names_followed(request: Request) -> AsyncIterator[None]:
     yield
     if request.method != "GET":
         predictor: Predictor = request.app.state.predictor
-        try:
-            await predictor.follow()
-        except (SQLAlchemyError, ServiceError) as error:  # what the route did stands; the names follow when the database is back
-            logger.warning("names of students could not be read again: %s", error)
+        await predictor.follow()

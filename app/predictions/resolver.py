@@ -87,13 +87,17 @@ class Resolver:
     def notice(self, reference: str) -> None:
         """For a `name:version` that somebody is about to be told of: after this, its name means here what it does in the database.
 
-        If the database is away memory stays behind, which is logged.
+        If the database is away memory stays behind.
         """
         if self.find(reference) is None:
-            try:
-                self.refresh()
-            except (SQLAlchemyError, ServiceError) as error:
-                logger.warning("names of students could not be read again: %s", error)
+            self.follow()
+
+    def follow(self) -> None:
+        """Reads names that have changed. If the database is away, that is logged, and they follow when it is back."""
+        try:
+            self.refresh()
+        except (SQLAlchemyError, ServiceError) as error:
+            logger.warning("names of students could not be read again: %s", error)
 
     def refresh(self, *, at_most_every: float = 0.0) -> None:
         """Reads the names again if they have changed. Raises `SQLAlchemyError`; what was known stays."""

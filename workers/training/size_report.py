@@ -7,6 +7,7 @@ from tokenizers import Tokenizer
 
 from app.contracts.spec import TablePrecision
 from app.contracts.students import TOKENIZER_FILE, PrecisionEntry
+from workers.training.candidates import both_logits
 from workers.training.checkpoints import load_student
 from workers.training.distillation import student_ids, student_logits
 from workers.training.metrics import Indices
@@ -48,21 +49,23 @@ def shipped_precision(
     """Of `run`, the student that ships; `entries` are the measured one's, on the same texts. Leaves nothing in `work`.
 
     `auto` is what the stage `distil` planned with. Where that is fp16 and int8 would be faster, it is int8, if that costs no right answer
-    on the holdout and both students answer at least `least` of the texts as before.
+    on the holdout and both students answer at least `least` of the texts as before. Raises `ParityError` if int8 is asked for or planned
+    and the student that ships answers fewer so.
     """
     student, shape = load_student(students, run)
-    if wanted != "auto":
-        return wanted
-    if shape.precision != "fp16" or not has_integer_form(student):
-        return shape.precision
-    if entries["int8"].accuracy_difference < 0 or entries["int8"].agreement < least:
+    chosen = shape.precision if wanted == "auto" else wanted
+    free = wanted == "auto" and chosen == "fp16" and has_integer_form(student)
+    if free and (entries["int8"].accuracy_difference < 0 or entries["int8"].agreement < least):
         return "fp16"
-    ids = student_ids(Tokenizer.from_file(str(students / TOKENIZER_FILE)), texts, shape.max_tokens, shape.pad_id)
+    if chosen != "int8" and not free:
+        return chosen
     file = work / "shipped.onnx"
     export_student(student, file, "int8")
     try:
-        prove_agreement(student_logits(student, ids, shape.pad_id), onnx_logits(file, ids, shape.pad_id), least)
+        prove_agreement(*both_logits(students, run, texts, file), least)
     except ParityError:
+        if not free:
+            raise
         return "fp16"
     finally:
         file.unlink()

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -15,11 +16,12 @@ from app.database import transaction
 from app.storage import get_storage
 from app.tables import BulkPrediction
 from tests.app.bulk.conftest import TEXTS, csv_of, read, send
+from tests.app.predictions.conftest import Publish
 from workers import bulk
 from workers.bulk import run_bulk_prediction
 
 
-def result(api: TestClient, id: str) -> list[dict[str, object]]:
+def result(api: TestClient, id: str) -> list[dict[str, Any]]:
     answer = api.get(f"/predictions/{id}/result")
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "application/x-ndjson"
@@ -92,7 +94,7 @@ def test_a_form_is_a_file_and_its_options(api: TestClient) -> None:
     answer = api.post("/predictions", files=files, data={"student": "triage:1", "text_column": "q", "top_k": "3"})
     assert answer.status_code == 202, answer.text
     run_bulk_prediction(answer.json()["id"])
-    assert [len(line["scores"]) for line in result(api, answer.json()["id"])] == [3]  # type: ignore[arg-type]
+    assert [len(line["scores"]) for line in result(api, answer.json()["id"])] == [3]
     assert api.post("/predictions", data={"student": "triage"}, files={"other": ("a", "b")}).json()["errors"][0]["column"] == "other"
     unknown = api.post("/predictions", files=files, data={"student": "triage", "colour": "red"})
     assert (unknown.status_code, unknown.json()["errors"][0]["column"]) == (422, "colour")
@@ -136,9 +138,9 @@ def test_options_are_checked_before_the_file_is_read(api: TestClient, params: di
     assert (form.status_code, form.json()["type"]) == (status, f"urn:gendistil:{type}")
 
 
-def test_the_version_is_settled_when_the_file_is_sent(api: TestClient, publish: object) -> None:
+def test_the_version_is_settled_when_the_file_is_sent(api: TestClient, publish: Publish) -> None:
     first = send(api, csv_of(TEXTS))
-    publish(labels=["a", "b", "c"])  # type: ignore[operator]
+    publish(labels=["a", "b", "c"])
     second = send(api, csv_of(TEXTS))
     # Deleted, it is still there for what was sent before.
     assert api.delete("/students/triage/versions/1").status_code == 204
