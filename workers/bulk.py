@@ -154,7 +154,8 @@ def _predict(row: BulkPrediction, storage: BlobStore, path: Path, pulse: _Pulse)
     _fetch_input(row, storage, path)
     storage.manifest(row.artefact_key)  # tells a store that is away from a student that is broken
     student = load_student(storage, row.artefact_key)
-    layout, options, added = Layout.model_validate(row.layout), AnswerOptions(**row.options), result_columns(row)
+    layout, options = Layout.model_validate(row.layout), AnswerOptions(**row.options)
+    added = result_columns(layout, row.options)
     names, size, before = _stored(storage, row.id)
     pulse.before = pulse.done = before
     records = read_records(path, layout)

@@ -56,7 +56,10 @@ def open_result(row: BulkPrediction, storage: BlobStore, media_type: str) -> Ite
     # Read before the answer begins: later there is no status code left to tell of a fault.
     first = next(parts)
     every = chain([first], parts)
-    return every if media_type == JSONL else _as_csv(every, [*Layout.model_validate(row.layout).columns, *result_columns(row)])
+    if media_type == JSONL:
+        return every
+    layout = Layout.model_validate(row.layout)
+    return _as_csv(every, [*layout.columns, *result_columns(layout, row.options)])
 
 
 def _read(bulk_id: str, name: str, storage: BlobStore) -> bytes:

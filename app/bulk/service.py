@@ -1,6 +1,7 @@
 """Bulk predictions as rows and blobs: made, listed, cancelled, deleted."""
 
 import secrets
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -117,7 +118,7 @@ def bulk_out(row: BulkPrediction) -> BulkOut:
         eta_seconds=_eta(row),
         threshold=row.threshold,
         options=row.options,
-        columns=[*layout.columns, *result_columns(row)],
+        columns=[*layout.columns, *result_columns(layout, row.options)],
         attempt=row.attempt,
         result_bytes=row.result_bytes,
         error=BulkFault.model_validate(row.error) if row.error else None,
@@ -127,10 +128,9 @@ def bulk_out(row: BulkPrediction) -> BulkOut:
     )
 
 
-def result_columns(row: BulkPrediction) -> list[str]:
+def result_columns(layout: Layout, options: Mapping[str, Any]) -> list[str]:
     """What the result adds to the file's columns."""
-    columns = Layout.model_validate(row.layout).columns
-    return added_columns(columns, scores=row.options["top_k"] > 1, out_of_scope=row.options["out_of_scope"])
+    return added_columns(layout.columns, scores=options["top_k"] > 1, out_of_scope=options["out_of_scope"])
 
 
 def _create(session: Session, id: str, file: ReceivedFile, options: BulkOptions, layout: Layout, rows: int) -> BulkPrediction:
