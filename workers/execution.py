@@ -13,6 +13,7 @@ from app.contracts.artefacts import ArtefactManifest, FileEntry, artefact_key, s
 from app.contracts.rows import content_hash, parse_rows
 from app.contracts.spec import JobSpec
 from app.contracts.stages import GRAPH, Stage
+from app.contracts.texts import KEPT, REJECTED
 from app.storage import BlobStore, StorageAway, TornArtefact, file_sha256
 from workers.models import ModelFolder, resolve_model
 from workers.pipeline.distil import DistilInputs, distil
@@ -225,8 +226,17 @@ def _distil_inputs(run: StageExecution) -> DistilInputs:
     return DistilInputs(run.split, teacher, transfer, run.spec.distil, shrink=run.context.shrink)
 
 
+def _verdicts(run: StageExecution) -> dict[str, int]:
+    """Generated texts by verdict: the filters', and a person's, which the label stage puts in force."""
+    generated, labelled = (run.storage.manifest(run.context.done[stage]) for stage in (Stage.GENERATE, Stage.LABEL))
+    verdicts: dict[str, int] = dict(generated.metrics["verdicts"]) if generated else {}
+    if generated and labelled and (rejected := labelled.metrics.get("rejected_texts")):
+        verdicts |= {KEPT: verdicts[KEPT] - rejected, REJECTED: rejected}
+    return verdicts
+
+
 def _publish(run: StageExecution, out: Path, recorder: Recorder) -> Any:
-    generated = run.storage.manifest(run.context.done[Stage.GENERATE])
+    generated, verdicts = run.storage.manifest(run.context.done[Stage.GENERATE]), _verdicts(run)
     inputs = PublishInputs(
         split=run.split,
         holdout_source="test" if run.context.has_test else "split",
@@ -235,7 +245,7 @@ def _publish(run: StageExecution, out: Path, recorder: Recorder) -> Any:
         transfer=run.artefact(Stage.LABEL),
         teacher_spec=run.spec.teacher,
         spec=run.spec.publish,
-        generated=generated.metrics["verdicts"] if generated else {},
+        generated=verdicts,
         warnings=generated.warnings if generated else [],
         lineage=run.lineage(),
         shrink=run.context.shrink,

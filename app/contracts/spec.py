@@ -7,7 +7,7 @@ error, never ignored. The parts are split by stage, so that a stage's artefact k
 import math
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Precision = Literal["auto", "bf16", "fp32"]
 FinetuneMethod = Literal["lora", "full"]
@@ -16,6 +16,12 @@ Conditioning = Literal["label", "none"]
 StudentKind = Literal["cnn", "bilstm", "bag"]
 TablePrecision = Literal["fp32", "fp16", "int8"]
 _LEAST_TOKENS = 8
+MOST_REJECTED = 100_000
+
+
+def _sorted_unique(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    """However they are given, the same numbers are the same spec."""
+    return tuple(sorted(set(numbers)))
 
 
 class SpecPart(BaseModel):
@@ -80,7 +86,7 @@ class GenerateSpec(SpecPart):
     seed_token_cost: float = Field(
         2.5, ge=0, le=100, description="Tokens not sampled for each token of a seed row: finetuning on it took that time. A quarter stays."
     )
-    shard_tokens: int = Field(25_000, ge=1, description="At most about so many make a shard, which any worker may sample.")
+    shard_tokens: int = Field(50_000, ge=1, description="At most about so many make a shard, which any worker may sample.")
     batch_size: int = Field(128, ge=1, le=4096)
     temperature: float = Field(1.0, gt=0, le=5)
     top_p: float = Field(0.95, gt=0, le=1)
@@ -127,6 +133,9 @@ class LabelSpec(SpecPart):
         (),
         max_length=20,
         description="The report tells what students make of the first so many generated texts; each costs one more student.",
+    )
+    rejected: Annotated[tuple[Annotated[int, Field(ge=1, le=2**31 - 1)], ...], AfterValidator(_sorted_unique)] = Field(
+        (), max_length=MOST_REJECTED, description="Ids of generated texts that nobody is to learn from; see POST /jobs/{id}/distil-again."
     )
     seed: int = Field(0, ge=0)
 

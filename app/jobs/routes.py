@@ -5,30 +5,29 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 from fastapi.sse import EventSourceResponse
 
 from app.contracts.report import Report
 from app.contracts.stages import JobStatus
-from app.contracts.students import REPORT_FILE
 from app.database import ReadSessionDep, SessionDep
-from app.errors import ServiceError
-from app.idempotency import REPLAYED, IdempotencyKeyHeader, checked_key
+from app.idempotency import IdempotencyKeyHeader, checked_key
 from app.jobs import service
+from app.jobs.accepted import ACCEPTED, accepted
 from app.jobs.deletion import delete_job
 from app.jobs.dry_run import estimate
 from app.jobs.events import list_events, stream_events
-from app.jobs.openapi import EVENTS, JOB_BODY, media
-from app.jobs.schemas import EventOut, JobEstimate, JobOut, SyntheticText
+from app.jobs.openapi import EVENTS, JOB_BODY
+from app.jobs.reports import read_report
+from app.jobs.schemas import EventOut, JobEstimate, JobOut
 from app.jobs.submission import read_submission, submit
-from app.jobs.synthetic import missing_artefact, synthetic_page, synthetic_path, synthetic_stream
+from app.jobs.text_routes import router as texts
 from app.jobs.views import job_out, stage_history
 from app.openapi import problems
 from app.paging import Page, PageLimit
-from app.storage import TornArtefact, get_storage
+from app.storage import get_storage
 from app.tables import Job
 
-RETRY_AFTER = "2"
 _LARGEST_ID = 2**63 - 1
 _NO_JOB = "There is no such job."
 
@@ -56,13 +55,7 @@ Published = Annotated[Callable[[Job], None], Depends(_published)]
     openapi_extra=JOB_BODY,
     responses={
         200: {"model": JobEstimate, "description": "With `dry_run`: what the job would take. Nothing is stored."},
-        202: {
-            "headers": {
-                "Location": {"description": "Where to follow the job.", "schema": {"type": "string"}},
-                "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}},
-                REPLAYED: {"description": "`true` on the answer to a repeated request.", "schema": {"type": "string"}},
-            }
-        },
+        202: ACCEPTED,
         **problems(
             _400="The body cannot be read, or the Idempotency-Key is none.",
             _404="There is no such dataset.",
@@ -85,9 +78,7 @@ async def post_job(
     submission = await read_submission(request)
     if dry_run:
         return JSONResponse((await run_in_threadpool(estimate, submission)).model_dump(mode="json"))
-    job, replayed = await run_in_threadpool(submit, submission, key)
-    headers = {"Location": f"/jobs/{job['id']}", "Retry-After": RETRY_AFTER, **({REPLAYED: "true"} if replayed else {})}
-    return JSONResponse(job, 202, headers)
+    return accepted(*await run_in_threadpool(submit, submission, key))
 
 
 @router.get("", responses=problems(_422="An unknown cursor, or a value out of range."))
@@ -171,39 +162,7 @@ def resume_job(job_id: str, session: SessionDep) -> JobOut:
 )
 def get_report(job_id: str, session: ReadSessionDep) -> Report:
     """Teacher, student and baselines side by side on the same held-out rows."""
-    job = service.get_job(session, job_id)
-    if job.student is None and job.status == JobStatus.SUCCEEDED:
-        detail = "The student that the job published was deleted, and the report with it."
-        raise ServiceError(410, "student-deleted", detail, remedy="POST the job again: what it made on the way is there still.")
-    if job.student is None:
-        detail = f"The job's report is there once the job has succeeded; it is {job.status}."
-        raise ServiceError(409, "report-not-ready", detail, remedy=f"See GET /jobs/{job.id} for its stages.")
-    key = job.student.artefact_key
-    try:
-        return Report.model_validate_json(get_storage().read_verified(key, REPORT_FILE))
-    except (FileNotFoundError, TornArtefact):
-        raise missing_artefact(job, key) from None
+    return read_report(service.get_job(session, job_id))
 
 
-@router.get(
-    "/{job_id}/synthetic",
-    response_model=Page[SyntheticText],
-    responses={
-        **media("application/x-ndjson", "A page of texts, or all of them, one object a line."),
-        **problems(_404=_NO_JOB, _409="The texts are not labelled yet.", _503="The blob store has lost the texts."),
-    },
-)
-def get_synthetic(
-    job_id: str,
-    session: ReadSessionDep,
-    limit: PageLimit,
-    after: Annotated[int, Query(ge=0, le=_LARGEST_ID, description="Id of the last text seen.")] = 0,
-    verdict: Annotated[str | None, Query(description="Only texts with this verdict, as `kept`.")] = None,
-    accept: Annotated[str, Header(description="`application/x-ndjson` for all texts, one object a line.")] = "",
-) -> Any:
-    """The generated texts with the teacher's probabilities and the filters' verdicts."""
-    path = synthetic_path(get_storage(), service.get_job(session, job_id))
-    if "application/x-ndjson" in accept:
-        return StreamingResponse(synthetic_stream(path, verdict) if path else iter(()), media_type="application/x-ndjson")
-    texts, has_more = synthetic_page(path, after=after, limit=limit, verdict=verdict) if path else ([], False)
-    return Page[SyntheticText](items=texts, has_more=has_more, next_after=texts[-1].id if has_more else None)
+router.include_router(texts)

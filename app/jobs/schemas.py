@@ -6,7 +6,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from app.contracts.comparison import Promote
+from app.contracts.spec import MOST_REJECTED
 from app.contracts.stages import JobStatus, StageStatus
+from app.paging import Page
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]{0,62}$"
 
@@ -45,17 +47,22 @@ DatasetInput = Annotated[
 ]
 
 
-class JobOptions(BaseModel):
-    """A job but for its dataset."""
+class PublishOptions(BaseModel):
+    """What becomes of the student that a job publishes."""
 
     model_config = ConfigDict(extra="forbid")
+
+    replace_dataset: bool = Field(False, description="Publish under a name whose students come from another dataset.")
+    promote: Promote = Field(Promote.IF_NOT_WORSE, description="Whether the new version becomes `latest`; the first of a name always does.")
+    promote_reason: Reason | None = Field(None, description="Why `promote` is not `if_not_worse`; for the alias's history.")
+
+
+class JobOptions(PublishOptions):
+    """A job but for its dataset."""
 
     name: str = Field(pattern=NAME_PATTERN, description="Of the student to publish.", examples=["triage"])
     preset: str | None = Field(None, description="See GET /presets. The service's default preset if absent.", examples=["fast"])
     spec: dict[str, Any] = Field({}, description="Overrides of any field of the preset's spec.", examples=[{"distil": {"student": "bag"}}])
-    replace_dataset: bool = Field(False, description="Publish under a name whose students come from another dataset.")
-    promote: Promote = Field(Promote.IF_NOT_WORSE, description="Whether the new version becomes `latest`; the first of a name always does.")
-    promote_reason: Reason | None = Field(None, description="Why `promote` is not `if_not_worse`; for the alias's history.")
 
 
 class JobRequest(JobOptions):
@@ -133,8 +140,23 @@ class SyntheticText(BaseModel):
     id: int = Field(description="Number of its line.")
     text: str
     label: str | None = None
-    verdict: str = Field(description="`kept`, or why it was dropped.")
+    verdict: str = Field(description="`kept`, why the filters dropped it, or `rejected`: this job was told to do without it.")
     probabilities: dict[str, float] | None = None
+
+
+class SyntheticPage(Page[SyntheticText]):
+    total: int = Field(description="All that match, on this page and others.")
+
+
+class DistilAgain(PublishOptions):
+    """A job made again without some of its generated texts."""
+
+    rejected: list[Annotated[int, Field(ge=1)]] = Field(
+        min_length=1,
+        max_length=MOST_REJECTED,
+        description="Ids of texts that the filters kept; those that the job did without already are left out again.",
+        examples=[[3, 14]],
+    )
 
 
 class StageEstimate(BaseModel):

@@ -3,33 +3,64 @@
 import json
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from app.contracts.stages import Stage
+from app.contracts.texts import SYNTHETIC_FILE
 from app.errors import ServiceError
 from app.jobs.schemas import SyntheticText
 from app.jobs.service import artefact_of
+from app.jobs.text_index import IndexCache, Rows, TextFilter, TextIndex
 from app.storage import BlobStore, TornArtefact
 from app.tables import Job
 
-SYNTHETIC_FILE = "synthetic.jsonl"
 _CHUNK_LINES = 256
+_indexes = IndexCache()
 
 
-def synthetic_path(storage: BlobStore, job: Job) -> Path | None:
-    """The job's texts, checked by hash; None if it generated none. Raises `ServiceError`: 409 before the label stage is done, 503."""
+@dataclass(frozen=True, slots=True)
+class GeneratedTexts:
+    """A job's texts: the file, checked by hash, and where what is in it."""
+
+    path: Path
+    index: TextIndex
+
+    def read(self, rows: Rows) -> list[SyntheticText]:
+        # closing: an abandoned generator would keep the file open until it is collected.
+        with closing(self.index.lines(self.path, rows)) as lines:
+            return [SyntheticText(id=number, **json.loads(line)) for number, line in lines]
+
+    def page(self, wanted: TextFilter, *, after: int, limit: int) -> tuple[list[SyntheticText], bool, int]:
+        """Texts that match and come after the one with the id `after`, whether there are more, and how many match in all."""
+        rows = self.index.matching(wanted)
+        left = self.index.following(rows, wanted.order, after)
+        return self.read(left[:limit]), len(left) > limit, len(rows)
+
+    def stream(self, wanted: TextFilter) -> Iterator[bytes]:
+        """The lines that match, many at a time."""
+        with closing(_lines(self, wanted)) as lines:
+            while chunk := list(islice(lines, _CHUNK_LINES)):
+                yield b"".join(chunk)
+
+
+def generated_texts(storage: BlobStore, job: Job) -> GeneratedTexts | None:
+    """None if the job generated none. Raises `ServiceError`: 409 before the label stage is done, 503 if they are lost."""
     key = artefact_of(job, Stage.LABEL)
     if key is None:
         detail = f"The job's texts are there once its stage {Stage.LABEL.value} has succeeded."
         raise ServiceError(409, "synthetic-not-ready", detail, remedy=f"See GET /jobs/{job.id} for its stages.")
     manifest = storage.manifest(key)
-    if manifest is not None and SYNTHETIC_FILE not in manifest.files:
+    if manifest is None:
+        raise missing_artefact(job, key)
+    if SYNTHETIC_FILE not in manifest.files:
         return None
     try:
-        return storage.fetch_file(key, SYNTHETIC_FILE)
+        path = storage.fetch_file(key, SYNTHETIC_FILE)
     except (FileNotFoundError, TornArtefact):
         raise missing_artefact(job, key) from None
+    return GeneratedTexts(path, _indexes.get(manifest.files[SYNTHETIC_FILE].sha256, path))
 
 
 def missing_artefact(job: Job, key: str) -> ServiceError:
@@ -37,23 +68,6 @@ def missing_artefact(job: Job, key: str) -> ServiceError:
     return ServiceError(503, "artefact-missing", detail, remedy="Restore the blob store, or run the job again.")
 
 
-def synthetic_page(path: Path, *, after: int, limit: int, verdict: str | None) -> tuple[list[SyntheticText], bool]:
-    """Texts with an id (the number of their line) above `after`, and whether there are more."""
-    # closing: an abandoned generator would keep the file open until it is collected.
-    with closing(_lines(path, after, verdict)) as lines:
-        found = [SyntheticText(id=number, **json.loads(line)) for number, line in islice(lines, limit + 1)]
-    return found[:limit], len(found) > limit
-
-
-def synthetic_stream(path: Path, verdict: str | None) -> Iterator[bytes]:
-    """The file's lines, many at a time."""
-    with closing(_lines(path, 0, verdict)) as lines:
-        while chunk := [line for _, line in islice(lines, _CHUNK_LINES)]:
-            yield b"".join(chunk)
-
-
-def _lines(path: Path, after: int, verdict: str | None) -> Generator[tuple[int, bytes]]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if number > after and (verdict is None or json.loads(line)["verdict"] == verdict):
-                yield number, line
+def _lines(texts: GeneratedTexts, wanted: TextFilter) -> Generator[bytes]:
+    for _, line in texts.index.lines(texts.path, texts.index.matching(wanted)):
+        yield line

@@ -59,6 +59,6 @@ def _epochs_by_attempt(service: Cluster, job_id: str) -> list[list[tuple[str, in
     for event in events_of(service)[job_id]:
         if event["stage"] == Stage.DISTIL and event["type"] == "stage_started":
             attempts.append([])
-        elif event["stage"] == Stage.DISTIL and event["type"] == "epoch":
-            attempts[-1].append((event["data"]["run"], event["data"]["epoch"]))
+        elif event["stage"] == Stage.DISTIL and event["type"] == "metric":
+            attempts[-1].append((event["data"]["run"], event["data"]["step"]))
     return [epochs for epochs in attempts if epochs]  # an attempt may be lost before it has begun

@@ -58,7 +58,7 @@ def test_a_stage_ends_in_its_row_and_its_process_ends(worker: Settings, submit: 
     assert (run.status, run.attempt, run.error) == (StageStatus.SUCCEEDED, 1, None)
     assert run.peak_bytes is not None
     assert 50e6 < run.peak_bytes < 5e9
-    assert "epoch" in events(job_id)
+    assert "metric" in events(job_id)
     assert scratch(worker) == []
     assert stage_processes() == []
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -16,6 +16,7 @@ from workers.students.vectors import piece_vectors, vector_width
 from workers.students.vocabulary import choose_vocabulary
 from workers.training.checkpointing import Checkpoints, MakeState, pack_files, unpack_files
 from workers.training.checkpoints import CURVE_FILE, CURVE_RUN, StudentShape, save_student
+from workers.training.curves import is_point, tell_point
 from workers.training.devices import pick_device
 from workers.training.distillation import EpochLosses, Targets, epochs_within, new_student, shipped, student_ids, train_student
 from workers.training.encoder import load_teacher
@@ -104,8 +105,10 @@ def distil(inputs: DistilInputs, out: Path, recorder: Recorder) -> DistilMetrics
     def train(run: str, student: Student, rows: Targets, run_spec: DistilSpec) -> Student:
         def on_epoch(now: EpochLosses) -> None:
             recorder.progress(before + now.epoch, total)
-            message = f"{run} epoch {now.epoch}: kd_loss {now.kd_loss:.4f}, class_loss {now.class_loss:.4f}"
-            recorder.event("epoch", message, run=run, **asdict(now))
+            if is_point(now.epoch, epochs[run]):
+                loss = run_spec.alpha * now.kd_loss + (1 - run_spec.alpha) * now.class_loss
+                losses = {"kd_loss": now.kd_loss, "class_loss": now.class_loss}
+                tell_point(recorder, f"{run}_loss", now.epoch, epochs[run], loss, run=run, **losses)
 
         def offer(make: MakeState) -> None:
             checkpoints.offer(lambda: {"kd_loss": kd_loss, "files": pack_files(out), "training": make()})

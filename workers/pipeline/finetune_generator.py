@@ -16,6 +16,7 @@ from app.contracts.spec import GeneratorSpec
 from workers.training.batching import length_sorted_batches, micro_batches, pad
 from workers.training.causal import load_generator, prompt_ids
 from workers.training.checkpointing import Checkpoints
+from workers.training.curves import MeanLoss, tell_point
 from workers.training.devices import autocast, pick_device, seed_everything, use_bf16
 from workers.training.lora import add_lora, merge_lora
 from workers.training.prompts import prompt
@@ -25,7 +26,7 @@ from workers.training.schedule import warmup_cosine
 from workers.training.split import Split
 
 _IGNORED = -100
-_STATE_FORMAT = "finetune_generator/1"
+_STATE_FORMAT = "finetune_generator/2"
 
 
 @dataclass(frozen=True)
@@ -74,42 +75,48 @@ def finetune_generator(inputs: GeneratorInputs, out: Path, recorder: Recorder) -
     order = EpochOrder([len(example.ids) for example in train], spec.batch_size, random.Random(spec.seed))
     training = Training(model, optimizer, schedule, order)
     kept = [torch.empty_like(parameter) for parameter in trained]
+    curve = MeanLoss(steps)
     best, kept_epoch, done = math.inf, 0.0, 0
+    total = round(steps / steps_an_epoch, 2)
+
+    def passes() -> float:
+        return round(done / steps_an_epoch, 2)
 
     def tell() -> None:
-        recorder.progress(round(done / steps_an_epoch, 2), round(steps / steps_an_epoch, 2))
+        recorder.progress(passes(), total)
 
     def state() -> State:
         known = kept if kept_epoch else []
-        return {"best": best, "kept_epoch": kept_epoch, "kept": known, "done": done, "training": training.state()}
+        return {"best": best, "kept_epoch": kept_epoch, "kept": known, "done": done, "curve": curve.state(), "training": training.state()}
 
     checkpoints = Checkpoints(recorder, _STATE_FORMAT)
     if (found := checkpoints.take()) is not None:
         best, kept_epoch, done = found["best"], found["kept_epoch"], found["done"]
         if kept_epoch:
             _copy(found.pop("kept"), kept)
+        curve.restore(found["curve"])
         training.restore(found["training"])
         tell()
     while done < steps or order.taken:
         model.train()
         for batch in itertools.islice(order.rest(), steps - done):
             optimizer.zero_grad()
-            _accumulate(model, [train[index] for index in batch], spec, device, inputs.shrink)
+            loss, tokens = _accumulate(model, [train[index] for index in batch], spec, device, inputs.shrink)
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
             schedule.step()
             done += 1
+            if (point := curve.add(done, loss, tokens)) is not None:
+                tell_point(recorder, "training_loss", passes(), total, point)
             checkpoints.offer(state)
             tell()
         order.end()
-        perplexity, epoch = _perplexity(model, validation, spec, device, inputs.shrink), round(done / steps_an_epoch, 2)
+        perplexity, epoch = _perplexity(model, validation, spec, device, inputs.shrink), passes()
         if not math.isfinite(perplexity):
             raise FloatingPointError(
                 f"The generator's perplexity became {perplexity} in epoch {epoch:g}; lower spec.generator.learning_rate."
             )
-        recorder.event(
-            "epoch", f"generator epoch {epoch:g}: validation perplexity {perplexity:.2f}", epoch=epoch, validation_perplexity=perplexity
-        )
+        tell_point(recorder, "validation_perplexity", epoch, total, perplexity)
         if perplexity >= best:
             break
         best, kept_epoch = perplexity, epoch
@@ -122,7 +129,7 @@ def finetune_generator(inputs: GeneratorInputs, out: Path, recorder: Recorder) -
     torch.nn.Module.to(model, torch.bfloat16 if half else torch.float32)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    return GeneratorMetrics(round(done / steps_an_epoch, 2), kept_epoch, best, parameters, sum(parameter.numel() for parameter in trained))
+    return GeneratorMetrics(passes(), kept_epoch, best, parameters, sum(parameter.numel() for parameter in trained))
 
 
 @torch.no_grad()
@@ -150,13 +157,17 @@ def _example(tokenizer: PreTrainedTokenizerBase, row: Row, spec: GeneratorSpec) 
     return _Example([*start, *text[: max(1, room)], *ending], len(start))
 
 
-def _accumulate(model: PreTrainedModel, examples: list[_Example], spec: GeneratorSpec, device: torch.device, shrink: int) -> None:
-    """Adds the gradients of the batch's mean loss a token."""
-    tokens = sum(example.learned_tokens for example in examples)
+def _accumulate(
+    model: PreTrainedModel, examples: list[_Example], spec: GeneratorSpec, device: torch.device, shrink: int
+) -> tuple[float, int]:
+    """Adds the gradients of the batch's mean loss a token; returns that loss, and how many tokens."""
+    tokens, total = sum(example.learned_tokens for example in examples), 0.0
     for part in micro_batches(examples, spec.batch_size, shrink):
         with autocast(spec.precision, device):
             loss, _ = _loss(model, part, device)
         (loss / tokens).backward()
+        total += loss.item()
+    return total / tokens, tokens
 
 
 def _loss(model: PreTrainedModel, examples: list[_Example], device: torch.device) -> tuple[torch.Tensor, int]:

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from app.contracts.rows import Row
 from app.contracts.spec import TeacherSpec
 from workers.training.checkpointing import Checkpoints, MakeState
+from workers.training.curves import tell_point
 from workers.training.devices import pick_device, seed_everything
 from workers.training.encoder import Teacher, encode, load_tokenizer, new_teacher
 from workers.training.finetuning import LabelledIds, finetune, start_from_probe
@@ -17,7 +18,7 @@ from workers.training.recorder import Recorder
 from workers.training.resumable import put_weights, trained_weights
 from workers.training.split import Lineage, Split
 
-_STATE_FORMAT = "finetune_teacher/1"
+_STATE_FORMAT = "finetune_teacher/2"
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,8 @@ def finetune_teacher(inputs: TeacherInputs, out: Path, recorder: Recorder) -> Te
         def on_step(done: float, before: int = before) -> None:
             recorder.progress(round(before + done, 2), total)
 
-        def on_epoch(epoch: int, loss: float, lineage: Lineage = lineage, before: int = before) -> None:
-            message = f"{lineage} teacher epoch {before + epoch}: loss {loss:.4f}"
-            recorder.event("epoch", message, lineage=lineage.value, epoch=before + epoch, loss=loss)
+        def on_point(done: float, loss: float, lineage: Lineage = lineage, before: int = before) -> None:
+            tell_point(recorder, f"{lineage}_loss", round(before + done, 2), total, loss, lineage=lineage.value)
 
         def offer(make: MakeState) -> None:
             checkpoints.offer(lambda: {"finished": finished, "training": make()})
@@ -77,7 +77,7 @@ def finetune_teacher(inputs: TeacherInputs, out: Path, recorder: Recorder) -> Te
         else:
             if not before and resume is None and spec.head_init == "probe":
                 start_from_probe(teacher, seeds, pad_id, spec, device, recorder.check, inputs.shrink)
-            loss = finetune(teacher, seeds, pad_id, spec, epochs, device, on_step, on_epoch, inputs.shrink, resume, offer)
+            loss = finetune(teacher, seeds, pad_id, spec, epochs, device, on_step, on_point, inputs.shrink, resume, offer)
             resume = None
             finished[lineage.value] = {"loss": loss, "weights": _on_cpu(teacher) if lineage != split.lineages[-1] else {}}
         losses[lineage] = finished[lineage]["loss"]

@@ -29,6 +29,9 @@ _STREAM = 2**40
 """Random numbers between two shards: more than any shard has texts."""
 _SPARE = 0.02
 """More texts that each shard keeps: some are near duplicates of other shards' texts."""
+_SHOWN = 60
+"""Kept texts of a job that are told as events, evenly as they come."""
+_SHOWN_CHARS = 500
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,12 @@ def shard_sizes(inputs: GenerateInputs) -> list[int]:
 
 def generate_shard(inputs: GenerateInputs, number: int, out: Path, recorder: Recorder) -> ShardMetrics:
     """Samples the shard `number`, counted from 1, as if there were no other; writes `texts.jsonl` to `out`."""
-    size = shard_sizes(inputs)[number - 1]
+    sizes = shard_sizes(inputs)
+    size = sizes[number - 1]
     quota = Quota(inputs.split.labels, size, int(size * inputs.spec.max_attempts))
     verdicts = _no_verdicts()
     with (out / TEXTS_FILE).open("w", encoding="utf-8") as file:
-        _sample(inputs, number, quota, _judge(inputs), file, verdicts, recorder)
+        _sample(inputs, number, quota, _judge(inputs), file, verdicts, recorder, _shown(number, len(sizes)))
     return ShardMetrics(dict(verdicts))
 
 
@@ -97,7 +101,7 @@ def generate(inputs: GenerateInputs, shards: Sequence[Path], out: Path, recorder
             _write(file, sample)
             recorder.progress(verdicts[Verdict.KEPT], texts)
         if not quota.reached:
-            _sample(inputs, 0, quota, judge, file, verdicts, recorder)
+            _sample(inputs, 0, quota, judge, file, verdicts, recorder, 0 if shards else _SHOWN)
     if texts:
         recorder.event("sampled", f"{quota.kept.total()} of {quota.judged} samples kept", drawn=quota.judged, verdicts=dict(verdicts))
     by_label = dict(quota.kept) if inputs.generator_spec.conditioning == "label" else {}
@@ -105,9 +109,16 @@ def generate(inputs: GenerateInputs, shards: Sequence[Path], out: Path, recorder
 
 
 def _sample(
-    inputs: GenerateInputs, number: int, quota: Quota, judge: TextFilter, file: TextIO, verdicts: Counter[str], recorder: Recorder
+    inputs: GenerateInputs,
+    number: int,
+    quota: Quota,
+    judge: TextFilter,
+    file: TextIO,
+    verdicts: Counter[str],
+    recorder: Recorder,
+    shown: int,
 ) -> None:
-    """Samples until the quota is reached, or its limit. `number`: of the stream of random numbers."""
+    """Samples until the quota is reached, or its limit. `number`: of the stream of random numbers. Tells `shown` of the kept texts."""
     spec, conditioning = inputs.spec, inputs.generator_spec.conditioning
     device = pick_device()
     model, tokenizer = load_generator(
@@ -135,9 +146,27 @@ def _sample(
         verdicts[verdict] += 1
         wanted = None if conditioning == "none" else asked[place]
         _write(file, {"text": text, "label": wanted, "verdict": verdict})
+        if verdict == Verdict.KEPT and _is_shown(verdicts[verdict], quota.texts, shown):
+            recorder.event("sample", _as_event(text), label=wanted)
         recorder.progress(verdicts[Verdict.KEPT], quota.texts)
         if quota.reached:
             break
+
+
+def _shown(number: int, of: int) -> int:
+    """How many of the texts of the shard `number`, counted from 1, are told."""
+    return _SHOWN * number // of - _SHOWN * (number - 1) // of
+
+
+def _is_shown(kept: int, of: int, shown: int) -> bool:
+    """Whether the text that was kept as number `kept`, counted from 1, is one of `shown`; the first is."""
+    return -(-kept * shown // of) > -(-(kept - 1) * shown // of)
+
+
+def _as_event(text: str) -> str:
+    # PostgreSQL stores no NUL, and a generator of bytes may write one.
+    text = text.replace("\0", "\ufffd")
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
 
 
 def _quota(inputs: GenerateInputs) -> tuple[int, float]:

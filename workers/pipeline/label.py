@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerBase
 
 from app.contracts.spec import LabelSpec, TeacherSpec
+from app.contracts.texts import REJECTED, SYNTHETIC_FILE
 from workers.training.devices import pick_device
 from workers.training.encoder import encode, load_teacher, load_tokenizer, predict_logits, vocabulary_words
 from workers.training.filters import Verdict
@@ -21,7 +22,6 @@ from workers.training.recorder import Recorder
 from workers.training.split import Lineage, Split
 from workers.training.transfer import LOGITS_FILE, RECOMBINED_PARTS, TRANSFER_FILE, Part
 
-SYNTHETIC_FILE = "synthetic.jsonl"
 _ANSWERS = "answers"
 _LISTED = 10
 
@@ -40,10 +40,14 @@ class LabelInputs:
 
 @dataclass(frozen=True)
 class LabelMetrics:
-    """`agreement`: share of generated texts that the teacher labels as they were asked for; None without conditioning."""
+    """`generated_texts` are those learned from; `rejected_texts` of those that the filters kept are not.
+
+    `agreement`: share of generated texts that the teacher labels as they were asked for; None without conditioning.
+    """
 
     seed_texts: int
     generated_texts: int
+    rejected_texts: int
     recombined_texts: int
     agreement: float | None
 
@@ -98,7 +102,8 @@ def label(inputs: LabelInputs, shards: Sequence[Path], out: Path, recorder: Reco
     """Writes the transfer set, and `synthetic.jsonl` (every sample with its verdict and, if kept, the teacher's probabilities).
 
     `shards`: folders of `label_shard`, all of them in their order; without any, everything is read here. The published teacher, if the
-    split has that lineage, reads the seed rows, the generated texts and the holdout, which it alone reads.
+    split has that lineage, reads the seed rows, the generated texts and the holdout, which it alone reads. Raises `ValueError` if
+    `spec.rejected` names a text that there is not.
     """
     split, reading = inputs.split, _reading(inputs)
     if shards:
@@ -127,11 +132,20 @@ def label(inputs: LabelInputs, shards: Sequence[Path], out: Path, recorder: Reco
         found = [split.labels[index] for index in generated.argmax(-1).tolist()]
         agreement = sum(answer == wanted for answer, wanted in zip(found, asked, strict=True)) / len(asked)
     seeds = sum(row.part == Part.SEED for row in rows)
-    return LabelMetrics(seeds, len(kept), len(rows) - seeds - len(kept), agreement)
+    rejected = sum(sample["verdict"] == REJECTED for sample in samples)
+    return LabelMetrics(seeds, len(kept), rejected, len(rows) - seeds - len(kept), agreement)
 
 
 def _samples(inputs: LabelInputs) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in inputs.texts.read_text(encoding="utf-8").split("\n") if line]
+    """Every sample of the generator, with its verdict; of the kept ones those in `spec.rejected` are not kept."""
+    samples = [json.loads(line) for line in inputs.texts.read_text(encoding="utf-8").split("\n") if line]
+    for number in inputs.spec.rejected:
+        if number > len(samples):
+            raise ValueError(f"label.rejected names the text {number}, of {len(samples)}; ids are those of one job's rows and spec.")
+        sample = samples[number - 1]
+        if sample["verdict"] == Verdict.KEPT:
+            sample["verdict"] = REJECTED
+    return samples
 
 
 def _reading(inputs: LabelInputs) -> _Reading:

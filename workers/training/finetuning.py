@@ -13,6 +13,7 @@ from app.contracts.spec import TeacherSpec
 from workers.training.batching import micro_batches, pad
 from workers.training.checkpointing import Offer, no_checkpoints
 from workers.training.contrastive import supervised_contrastive_loss
+from workers.training.curves import MeanLoss
 from workers.training.devices import autocast
 from workers.training.encoder import Teacher, attention_mask, pooled_features
 from workers.training.probe import linear_probe
@@ -60,17 +61,17 @@ def finetune(
     epochs: int,
     device: torch.device,
     on_step: Callable[[float], None],
-    on_epoch: Callable[[int, float], None],
+    on_point: Callable[[float, float], None],
     shrink: int = 1,
     resume: State | None = None,
     offer: Offer = no_checkpoints,
 ) -> float:
     """Trains `teacher` in place with cross-entropy and, if `contrastive_weight` is set, a supervised contrastive loss over two views.
 
-    `on_step(epochs done so far)` after each step, `on_epoch(epoch, mean loss)` after each epoch; its state is offered before each step is
-    told, and after each epoch. `resume`: such a state, to go on from; it is emptied. With `shrink`, gradients are accumulated over so many
-    micro-batches a step, and the contrastive loss compares within a micro-batch. Returns the last epoch's mean loss; raises
-    `FloatingPointError` if one is not finite.
+    `on_step(epochs done so far)` after each step; `on_point(epochs done so far, mean loss)` at each point of the loss curve. Its state is
+    offered after a point is told and before the step is, and after each epoch. `resume`: such a state, to go on from; it is emptied. With
+    `shrink`, gradients are accumulated over so many micro-batches a step, and the contrastive loss compares within a micro-batch. Returns
+    the last epoch's mean loss; raises `FloatingPointError` if one is not finite.
     """
     weights = class_weights(rows.targets, teacher.head.out_features).to(device)
     # A piece that occurs in a few rows would move away from its neighbours that occur in none.
@@ -85,14 +86,16 @@ def finetune(
     schedule = warmup_cosine(optimizer, steps, spec.warmup_ratio)
     order = EpochOrder([len(row) for row in rows.ids], spec.batch_size, random.Random(spec.seed))
     training = Training(teacher, optimizer, schedule, order)
+    curve = MeanLoss(steps)
     epoch, done, total, mean = 1, 0, 0.0, math.nan
     if resume is not None:
         epoch, done, total, mean = (resume[name] for name in ("epoch", "done", "total", "mean"))
+        curve.restore(resume["curve"])
         training.restore(resume["training"])
         on_step(done / steps * epochs)
 
     def state() -> State:
-        return {"epoch": epoch, "done": done, "total": total, "mean": mean, "training": training.state()}
+        return {"epoch": epoch, "done": done, "total": total, "mean": mean, "curve": curve.state(), "training": training.state()}
 
     while epoch <= epochs:
         teacher.train()
@@ -104,13 +107,14 @@ def finetune(
             schedule.step()
             total += loss * len(batch)
             done += 1
+            if (point := curve.add(done, loss, len(batch))) is not None:
+                on_point(done / steps * epochs, point)
             offer(state)
             on_step(done / steps * epochs)
         order.end()
         mean = total / len(rows.ids)
         if not math.isfinite(mean):
             raise FloatingPointError(f"The teacher's loss became {mean} in epoch {epoch}; lower spec.teacher.learning_rate.")
-        on_epoch(epoch, mean)
         epoch, total = epoch + 1, 0.0
         offer(state)
     teacher.eval()

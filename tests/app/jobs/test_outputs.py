@@ -67,6 +67,19 @@ def test_texts_as_json_lines(client: TestClient, labelled: str) -> None:
     assert [json.loads(line)["text"] for line in kept.content.splitlines()] == ["one\u2028still one", "three"]
 
 
+def test_texts_that_match(client: TestClient, labelled: str) -> None:
+    path = f"/jobs/{labelled}/synthetic"
+    found = client.get(path, params={"label": "b", "order": "-confidence", "limit": 1})
+    assert texts(found) == ["three"]
+    assert (found.json()["total"], found.json()["has_more"]) == (2, True)
+    assert texts(client.get(path, params={"label": "b", "order": "-confidence", "after": 3})) == ["two"]
+    assert texts(client.get(path, params={"search": "STILL", "min_confidence": 0.9, "max_confidence": 0.9})) == ["one\u2028still one"]
+    lines = client.get(path, params={"search": "t", "order": "confidence"}, headers={"accept": "application/x-ndjson"}).content
+    assert [json.loads(line)["text"] for line in lines.splitlines()] == ["one\u2028still one", "three", "two"]
+    for wrong in ({"min_confidence": "nan"}, {"max_confidence": 1.1}, {"order": "text"}, {"search": "x" * 201}):
+        refused(client.get(path, params=wrong), 422, "invalid-request")
+
+
 def test_a_job_that_generated_nothing_has_no_texts(client: TestClient, job_id: str, tmp_path: Path) -> None:
     store_artefact(tmp_path / "label", "label-key", {"transfer.jsonl": b"{}"}, Stage.LABEL)
     finish_alone(job_id, Stage.LABEL, "label-key")

@@ -66,7 +66,7 @@ def test_a_student_is_distilled_for_each_step(
     own = sizes["no_generation"]
     assert {run: sizes[run] - own for run in ("first_10", "first_25", "student")} == {"first_10": 60, "first_25": 150, "student": 240}
     assert {run: size for run, size in sizes.items() if not run.startswith("first_")} == distilled.metrics.texts
-    told = sum(type == "epoch" for type, _ in distilled_in_steps.recorder.events)
+    told = sum(type == "metric" for type, _ in distilled_in_steps.recorder.events)
     assert distilled_in_steps.recorder.steps[-1] == (told, told)
 
 

@@ -52,10 +52,15 @@ def test_it_tells_each_epoch_of_each_run(distilled: StageResult[DistilMetrics], 
     epochs, refit = spec.distil.epochs, spec.distil.refit_epochs
     total = 3 * epochs + refit
     assert distilled.recorder.steps == [(done, total) for done in range(1, total + 1)]
-    told = [data for type, data in distilled.recorder.events if type == "epoch"]
+    told = [data for type, data in distilled.recorder.events if type == "metric"]
     lengths = {"seed_only": epochs, "no_generation": epochs, "student": epochs, "published": refit}
-    assert [(data["run"], data["epoch"]) for data in told] == [(run, epoch) for run in lengths for epoch in range(1, lengths[run] + 1)]
-    by_epoch = {(data["run"], data["epoch"]): data for data in told}
+    assert [(data["run"], data["step"]) for data in told] == [(run, epoch) for run in lengths for epoch in range(1, lengths[run] + 1)]
+    by_epoch = {(data["run"], data["step"]): data for data in told}
+    alpha = {run: 0.0 if run == "seed_only" else spec.distil.alpha for run in lengths}
+    for data in told:
+        share = alpha[data["run"]]
+        assert data["value"] == pytest.approx(share * data["kd_loss"] + (1 - share) * data["class_loss"])
+        assert (data["series"], data["of"]) == (f"{data['run']}_loss", lengths[data["run"]])
     assert distilled.metrics.kd_loss == {run: by_epoch[run, lengths[run]]["kd_loss"] for run in lengths}
     assert by_epoch["student", 1]["kd_loss"] > by_epoch["student", epochs]["kd_loss"]
     assert by_epoch["student", 1]["kd_loss"] > by_epoch["published", 1]["kd_loss"]  # it goes on, and does not start anew

@@ -21,8 +21,13 @@ from workers.training.split import Split
 CPU = torch.device("cpu")
 
 
+def curve(recorder: MemoryRecorder, series: str = "validation_perplexity") -> list[tuple[float, float]]:
+    """Step and value of each point."""
+    return [(data["step"], data["value"]) for type, data in recorder.events if type == "metric" and data["series"] == series]
+
+
 def told(recorder: MemoryRecorder) -> list[float]:
-    return [data["validation_perplexity"] for type, data in recorder.events if type == "epoch"]
+    return [value for _, value in curve(recorder)]
 
 
 def test_perplexity_falls(generator: StageResult[GeneratorMetrics], spec: JobSpec) -> None:
@@ -31,6 +36,15 @@ def test_perplexity_falls(generator: StageResult[GeneratorMetrics], spec: JobSpe
     assert perplexities[-1] == generator.metrics.validation_perplexity
     assert perplexities[-1] < 0.5 * perplexities[0]
     assert generator.recorder.steps[-1] == (spec.generator.epochs, spec.generator.epochs)
+
+
+def test_the_training_loss_is_told_in_few_points(generator: StageResult[GeneratorMetrics], spec: JobSpec) -> None:
+    points = curve(generator.recorder, "training_loss")
+    steps = [step for step, _ in points]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == spec.generator.epochs
+    assert 10 < len(points) <= 50 < len(generator.recorder.steps)
+    assert points[-1][1] < 0.7 * points[0][1]
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
@@ -62,7 +76,7 @@ def test_it_learns_from_no_more_tokens_than_asked(
     recorder = MemoryRecorder()
     metrics = finetune_generator(GeneratorInputs(rows, generator_model, limited), tmp_path, recorder)
     passes = len(rows.train) // spec.generator.batch_size
-    assert [data["epoch"] for type, data in recorder.events if type == "epoch"] == evaluations
+    assert [step for step, _ in curve(recorder)] == evaluations
     assert recorder.steps[-1] == (metrics.epochs, metrics.epochs) == (evaluations[-1], evaluations[-1])
     assert len(recorder.steps) == evaluations[-1] * passes
 

@@ -43,11 +43,19 @@ def test_it_tells_how_far_it_is(teacher: StageResult[TeacherMetrics], spec: JobS
     assert 0 < steps[0] < 1
     assert steps[-1] == total == teacher.metrics.epochs
     assert {of for _, of in teacher.recorder.steps} == {total}
-    epochs = [data for type, data in teacher.recorder.events if type == "epoch"]
-    assert [data["epoch"] for data in epochs] == list(range(1, total + 1))
-    assert [data["lineage"] for data in epochs] == ["measured"] * first + ["published"] * (total - first)
-    assert epochs[first - 1]["loss"] < 0.7 * epochs[0]["loss"]
-    assert teacher.metrics.loss == {"measured": epochs[first - 1]["loss"], "published": epochs[-1]["loss"]}
+    points = [data for type, data in teacher.recorder.events if type == "metric"]
+    assert {data["of"] for data in points} == {total}
+    for lineage, begin, end in (("measured", 0, first), ("published", first, total)):
+        curve = [data for data in points if data["series"] == f"{lineage}_loss"]
+        told = [data["step"] for data in curve]
+        assert begin < told[0] < begin + 1
+        assert told == sorted(set(told))
+        assert told[-1] == end
+        assert len(told) <= 50
+        assert {data["lineage"] for data in curve} == {lineage}
+    measured = [data["value"] for data in points if data["lineage"] == "measured"]
+    assert measured[-1] < 0.7 * measured[0]
+    assert teacher.metrics.loss.keys() == {"measured", "published"}
 
 
 @pytest.mark.parametrize("frozen", [True, False])

@@ -10,6 +10,7 @@ from transformers import AutoTokenizer
 
 from app.contracts.spec import GenerateSpec, JobSpec
 from tests.workers.conftest import MemoryRecorder, StageResult
+from workers.pipeline import generate as stage
 from workers.pipeline.finetune_generator import GeneratorInputs, GeneratorMetrics, finetune_generator
 from workers.pipeline.generate import TEXTS_FILE, GenerateInputs, GenerateMetrics, generate
 from workers.training.filters import Verdict
@@ -84,6 +85,39 @@ def test_without_a_number_the_quota_follows_from_the_seed_rows(
     mean = sum(len(tokenizer(row.text).input_ids) + 1 for row in rows) / len(rows)
     metrics = run(split, generator.folder, spec, tmp_path, texts=None, tokens=round(12.5 * max(8, mean)), seed_token_cost=0.0)
     assert metrics.quota == metrics.verdicts["kept"] == 13
+
+
+def told(recorder: MemoryRecorder) -> int:
+    return sum(type == "sample" for type, _ in recorder.events)
+
+
+def test_some_of_the_kept_texts_are_told_as_they_come(generated: StageResult[GenerateMetrics], spec: JobSpec) -> None:
+    labels = [data["label"] for type, data in generated.recorder.events if type == "sample"]
+    kept = [sample["label"] for sample in samples_in(generated.folder) if sample["verdict"] == "kept"]
+    assert labels == kept  # all of so few
+    assert generated.recorder.events[-1][0] == "sampled"
+
+
+def test_of_many_texts_few_are_told(split: Split, generator: StageResult[GeneratorMetrics], spec: JobSpec, tmp_path: Path) -> None:
+    recorder = MemoryRecorder()
+    many = spec.generate.model_copy(update={"texts": 130})
+    generate(GenerateInputs(split, generator.folder, spec.generator, many), [], tmp_path, recorder)
+    assert told(recorder) == 60
+
+
+@pytest.mark.parametrize("of", [1, 7, 60, 200])
+def test_the_shards_share_what_is_told(of: int) -> None:
+    shares = [stage._shown(number, of) for number in range(1, of + 1)]
+    assert sum(shares) == 60
+    assert max(shares) - min(shares) <= 1
+    for shown in set(shares):
+        assert sum(stage._is_shown(kept, 100, shown) for kept in range(1, 101)) == shown
+
+
+def test_a_text_is_told_as_a_database_takes_it() -> None:
+    assert stage._as_event("a\0b") == "a\ufffdb"
+    assert stage._as_event("x" * 501) == "x" * 500 + "…"
+    assert stage._as_event("x" * 500) == "x" * 500
 
 
 def test_a_missed_quota_says_why(split: Split, generator: StageResult[GeneratorMetrics], spec: JobSpec, tmp_path: Path) -> None:

@@ -146,3 +146,55 @@ def test_texts_without_an_asked_label(
     assert found[Part.GENERATED].texts == [sample["text"] for sample in samples]
     assert {part.hard.dtype for part in found.values()} == {torch.int64}  # also of parts without a text
     assert len(lines(tmp_path / SYNTHETIC_FILE)) == len(samples)
+
+
+def _without(
+    numbers: tuple[int, ...],
+    split: Split,
+    spec: JobSpec,
+    teacher: StageResult[TeacherMetrics],
+    generated: StageResult[GenerateMetrics],
+    out: Path,
+) -> LabelMetrics:
+    own = spec.label.model_copy(update={"rejected": numbers})
+    return label(LabelInputs(split, teacher.folder, generated.folder / TEXTS_FILE, spec.teacher, own), [], out, MemoryRecorder())
+
+
+def test_rejected_texts_are_nowhere_in_the_transfer_set(
+    labelled: StageResult[LabelMetrics],
+    generated: StageResult[GenerateMetrics],
+    teacher: StageResult[TeacherMetrics],
+    split: Split,
+    spec: JobSpec,
+    tmp_path: Path,
+) -> None:
+    samples = lines(generated.folder / TEXTS_FILE)
+    kept = [number for number, sample in enumerate(samples, 1) if sample["verdict"] == "kept"]
+    dropped = [number for number, sample in enumerate(samples, 1) if sample["verdict"] != "kept"][:1]
+    rejected = kept[:30]
+    metrics = _without(tuple(sorted(rejected + dropped)), split, spec, teacher, generated, tmp_path)
+    assert (metrics.rejected_texts, metrics.generated_texts) == (30, len(kept) - 30)
+    assert labelled.metrics.rejected_texts == 0
+
+    parts = read_transfer(tmp_path, split.labels, Lineage.MEASURED)
+    assert parts[Part.GENERATED].texts == [samples[number - 1]["text"] for number in kept[30:]]
+    seeds = [row.text for row in split.seed_rows(Lineage.MEASURED)]
+    exchanged = set(vocabulary_words(load_tokenizer(teacher.folder / Lineage.MEASURED), seeds))
+    left = _words(parts[Part.SEED].texts) | _words(parts[Part.GENERATED].texts) | exchanged
+    alone = _words([samples[number - 1]["text"] for number in rejected]) - left
+    assert alone  # words that only rejected texts hold
+    assert not alone & {word for part in parts.values() for word in _words(part.texts)}
+
+    listed = lines(tmp_path / SYNTHETIC_FILE)
+    assert [entry["text"] for entry in listed] == [sample["text"] for sample in samples]  # under the same numbers
+    for number, (entry, sample) in enumerate(zip(listed, samples, strict=True), 1):
+        assert entry["verdict"] == ("rejected" if number in rejected else sample["verdict"])
+        assert (entry["probabilities"] is not None) == (entry["verdict"] == "kept")
+
+
+def test_a_rejected_text_that_there_is_not_is_an_error(
+    split: Split, spec: JobSpec, teacher: StageResult[TeacherMetrics], generated: StageResult[GenerateMetrics], tmp_path: Path
+) -> None:
+    beyond = len(lines(generated.folder / TEXTS_FILE)) + 1
+    with pytest.raises(ValueError, match=rf"label\.rejected names the text {beyond}, of {beyond - 1}"):
+        _without((1, beyond), split, spec, teacher, generated, tmp_path)

@@ -106,7 +106,7 @@ def test_a_stage_that_was_stopped_goes_on_as_if_it_never_had(stage: str, share: 
     assert_same(found.result, whole)
     first, second = found.attempts
     assert first.asked + second.asked == whole.result.recorder.asked  # every step was done once
-    assert first.events + second.events == whole.result.recorder.events  # and every epoch told once
+    assert first.events + second.events == whole.result.recorder.events  # and every point told once
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -144,7 +144,7 @@ def test_a_generator_goes_back_to_an_epoch_of_an_earlier_attempt(stages: dict[st
     metrics, recorder = whole.result.metrics, whole.result.recorder
     assert metrics.kept_epoch == metrics.epochs - 1  # so it has to
     found = continued(whole, tmp_path, [recorder.checks - 1])
-    assert [data["epoch"] for _, data in found.result.recorder.events] == [metrics.epochs]
+    assert [data["step"] for _, data in found.result.recorder.events] == [metrics.epochs]  # all but the perplexity was told before
     assert_same(found.result, whole)
 
 
