@@ -4,6 +4,7 @@
 """
 
 from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -55,6 +56,24 @@ class WorkerSettings(BaseModel):
     threads: int | None = Field(None, description="Torch threads; unset: the cores this process may use.")
 
 
+class WebhookSettings(BaseModel):
+    """Where messages may go, and how often they are tried."""
+
+    allow_http: bool = Field(False, description="Addresses without TLS. Loopback may do without in any case, if its network is allowed.")
+    allowed_networks: list[IPv4Network | IPv6Network] = Field([], description="CIDR ranges allowed though they are not public.")
+    max_webhooks: int = Field(100, ge=0)
+    connect_seconds: float = Field(5.0, gt=0, description="For a name to be resolved, and for a connection to one of its addresses.")
+    total_seconds: float = Field(15.0, gt=0, description="For a receiver to answer, from resolving its name on.")
+    retry_seconds: list[float] = Field(
+        [5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 36000.0], description="Waits between attempts, each up to a fifth longer by chance."
+    )
+    disable_after_days: float = Field(5.0, gt=0, description="In which every attempt has failed.")
+    rotation_seconds: float = Field(86_400.0, ge=0, description="For which a secret that was replaced signs too.")
+    keep_days: float = Field(30.0, gt=0, description="After which a message leaves the log.")
+    concurrency: int = Field(8, ge=1, description="Messages that one sender has under way, half of them at most to one webhook.")
+    poll_seconds: float = Field(1.0, gt=0, description="How often messages that are due are looked for.")
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GENDISTIL_", env_nested_delimiter="__", env_file=".env", extra="ignore")
 
@@ -72,6 +91,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     serving: Serving = Serving()
     worker: WorkerSettings = WorkerSettings()
+    webhooks: WebhookSettings = WebhookSettings()
 
     def resolved_database_url(self) -> str:
         """SQLAlchemy URL: the embedded SQLite file by default, and psycopg 3 for any PostgreSQL address."""

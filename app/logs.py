@@ -107,6 +107,8 @@ def configure_logging(**process_fields: object) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(settings.log_level)
+    # It tells whole addresses, and those of webhooks may hold a token.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     for name in ("uvicorn", "uvicorn.error"):  # they have handlers and a level of their own
         adopt(name)
     # The API's own access line knows the route and the request's id; a raw path may hold what a caller should not have put there.

@@ -3,7 +3,20 @@
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, MetaData, String, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 
@@ -273,6 +286,31 @@ class BulkPrediction(Base):
     finished_at: Mapped[datetime | None]
 
 
+class OpenAiFile(Base):
+    """A file of examples that came by way of /v1. `content`: deflated; it lies here, so that it comes and goes with its row."""
+
+    __tablename__ = "openai_files"
+    __table_args__ = (Index(None, "created_at"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    filename: Mapped[str] = mapped_column(String(255))
+    size: Mapped[int] = mapped_column(BigInteger)
+    content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class OpenAiJob(Base):
+    """What /v1 remembers of a job that it made, and goes with it. Its files may be gone: the job's dataset has their rows."""
+
+    __tablename__ = "openai_jobs"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    training_file: Mapped[str] = mapped_column(String(40))
+    validation_file: Mapped[str | None] = mapped_column(String(40))
+    tags: Mapped[dict[str, Any]] = mapped_column("metadata")
+    paused: Mapped[bool] = mapped_column(default=False)
+
+
 class IdempotencyKey(Base):
     """A request that was answered, written in its own transaction. `resource_id`: what it made."""
 
@@ -284,3 +322,51 @@ class IdempotencyKey(Base):
     resource_id: Mapped[str | None] = mapped_column(String(40))
     answer: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class Webhook(Base):
+    """An address that is told of jobs. `student`: of jobs of this name alone.
+
+    `old_secret` signs too until `old_secret_until`. `failing_since`: the first of the attempts that have failed in a row.
+    """
+
+    __tablename__ = "webhooks"
+    __table_args__ = (Index(None, "created_at"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    url: Mapped[str] = mapped_column(Text)
+    events: Mapped[list[str]]
+    student: Mapped[str | None] = mapped_column(String(100))
+    description: Mapped[str] = mapped_column(Text)
+    enabled: Mapped[bool] = mapped_column(default=True)
+    disabled_reason: Mapped[str | None] = mapped_column(Text)
+    secret: Mapped[str] = mapped_column(String(100))
+    old_secret: Mapped[str | None] = mapped_column(String(100))
+    old_secret_until: Mapped[datetime | None]
+    failing_since: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class WebhookDelivery(Base):
+    """A message to one webhook, written in the transaction of what it tells of. `answer`: how the last one began.
+
+    A sender owns one that is pending by moving `next_at` on and counting the attempt, with one conditional UPDATE; so it is due again if
+    the sender dies.
+    """
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (Index(None, "webhook_id", "created_at"), Index(None, "status", "next_at"))
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id"))
+    type: Mapped[str] = mapped_column(String(40))
+    payload: Mapped[dict[str, Any]]
+    status: Mapped[str] = mapped_column(String(20))
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_at: Mapped[datetime | None]
+    attempted_at: Mapped[datetime | None]
+    status_code: Mapped[int | None]
+    answer: Mapped[str | None] = mapped_column(Text)
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    finished_at: Mapped[datetime | None]

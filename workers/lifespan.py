@@ -1,4 +1,4 @@
-"""What a worker process does beside its tasks, however it was started: logs, torch's threads, the sweeper, and giving its stage back."""
+"""What a worker process does beside its tasks, however it was started: logs, torch's threads, sweeper, webhooks, giving its stage back."""
 
 import logging
 import threading
@@ -13,6 +13,7 @@ from app.config import get_settings
 from app.contracts.bulk import BULK_QUEUE
 from app.storage import STORAGE_AWAY, get_storage
 from app.tables import utcnow
+from app.webhooks.sender import run_sender
 from workers.bulk import sweep_bulk_once
 from workers.isolation import warm_up
 from workers.logs import configure_worker_logging
@@ -40,8 +41,11 @@ def _prepare(sender: Any, **_: Any) -> None:
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]  # Celery has no types
-def _start_sweeper(**_: Any) -> None:
+def _start_sweeper(sender: Any, **_: Any) -> None:
     threading.Thread(target=_sweep, name="sweeper", daemon=True).start()
+    # Beside files and not stages: a worker on a machine for training may not be let out to receivers.
+    if BULK_QUEUE in sender.app.amqp.queues.consume_from:
+        threading.Thread(target=run_sender, args=(shutting_down,), name="webhooks", daemon=True).start()
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]  # Celery has no types

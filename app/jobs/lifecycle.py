@@ -20,6 +20,7 @@ from app.contracts.stages import GRAPH, JobStatus, Stage, StageStatus
 from app.jobs.aliases import LATEST
 from app.jobs.promotion import promote
 from app.jobs.versions import add_version
+from app.outbox import announce
 from app.queue import enqueue
 from app.tables import Event, Job, StageRun, Student, utcnow
 
@@ -53,8 +54,9 @@ def shards_of(run: StageRun) -> tuple[ColumnElement[bool], ...]:
 
 
 def record_event(session: Session, job_id: str, type: str, message: str, *, stage: str | None = None, **data: Any) -> None:
-    """Adds an event. The caller holds the job's lock, which keeps ids in the order of commits."""
+    """Adds an event, and tells webhooks. The caller holds the job's lock, which keeps ids in the order of commits."""
     session.add(Event(job_id=job_id, type=type, stage=stage, message=message, data=data))
+    announce(session, job_id, type, stage, **data)
 
 
 def claim(session: Session, stage_run_id: int, worker: str) -> StageRun | None:
@@ -84,7 +86,9 @@ def claim(session: Session, stage_run_id: int, worker: str) -> StageRun | None:
     if session.scalar(statement, execution_options={"synchronize_session": False}) is None:
         return None
     run = session.get_one(StageRun, stage_run_id, populate_existing=True)
-    job.status = JobStatus.RUNNING
+    is_first, job.status = job.status == JobStatus.QUEUED, JobStatus.RUNNING
+    if is_first:
+        announce(session, job.id, "job_started")
     first = session.scalar(select(func.min(StageRun.started_at)).where(*shards_of(run)))
     run.started_at = min(now, first) if first and not run.shard else now  # what its shards took is the stage's own
     record_event(

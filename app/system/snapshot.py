@@ -13,6 +13,7 @@ from app.contracts.bulk import BULK_QUEUE, BulkStatus
 from app.contracts.stages import GRAPH, JobStatus, Stage, StageStatus
 from app.queue import queue_of
 from app.storage import BlobStore
+from app.system.webhooks import webhook_families
 from app.tables import BulkPrediction, Job, StageRun, utcnow
 
 MAX_WORKERS = 100
@@ -47,10 +48,10 @@ def store_families(storage: BlobStore) -> Families:
 
 
 def database_families(session: Session) -> Families:
-    """Four queries. Raises `SQLAlchemyError`."""
+    """Six queries. Raises `SQLAlchemyError`."""
     now = utcnow()
     bulk, waiting, age = _bulk(session, now)
-    return [_jobs(session), bulk, *_stage_runs(session, now, waiting, age), *_heartbeats(session, now)]
+    return [_jobs(session), bulk, *_stage_runs(session, now, waiting, age), *_heartbeats(session, now), *webhook_families(session, now)]
 
 
 def _jobs(session: Session) -> Metric:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.config import Limits, Serving, Settings, WorkerSettings
+from app.config import Limits, Serving, Settings, WebhookSettings, WorkerSettings
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "docs" / "deployment.md"]
@@ -66,10 +66,10 @@ def test_the_settings_table_is_complete_and_right() -> None:
     documented = dict(re.findall(r"^\| `([A-Z_]+)` \| ([^|]+?) \|", text, re.MULTILINE))
     expected: dict[str, object] = {}
     for name, field in Settings.model_fields.items():
-        if name in {"limits", "serving", "worker"}:
+        if name in {"limits", "serving", "worker", "webhooks"}:
             continue
         expected[name.upper() if name.endswith("_url") else f"GENDISTIL_{name.upper()}"] = field.default
-    for prefix, part in (("LIMITS", Limits), ("SERVING", Serving), ("WORKER", WorkerSettings)):
+    for prefix, part in (("LIMITS", Limits), ("SERVING", Serving), ("WORKER", WorkerSettings), ("WEBHOOKS", WebhookSettings)):
         expected.update({f"GENDISTIL_{prefix}__{name.upper()}": field.default for name, field in part.model_fields.items()})
     assert set(documented) == set(expected)
     for name, default in expected.items():

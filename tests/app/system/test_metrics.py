@@ -238,7 +238,7 @@ def test_a_scrape_is_a_few_queries_however_much_there_is(sessions: Sessions, add
             add_run(status, **ended(1))
         statements.clear()
         scrape(metrics, sessions)
-        assert len([statement for statement in statements if statement.startswith("SELECT")]) <= 7
+        assert len([statement for statement in statements if statement.startswith("SELECT")]) <= 9
 
 
 def test_without_a_database_the_rest_is_told(sessions: Sessions) -> None:
