@@ -39,6 +39,13 @@ class CheckedRows:
     warnings: list[str]
 
 
+def check_each_row(rows: list[RawRow], limits: Limits) -> None:
+    """What can be told of each row alone, of rows that others are yet to join. Raises `ServiceError` 422."""
+    faults = Faults()
+    _check_each(rows, limits, faults, "")
+    faults.raise_any(422, "invalid-rows", "Some rows cannot be used")
+
+
 def check_rows(rows: list[RawRow], test: list[RawRow], limits: Limits) -> CheckedRows:
     """Checks training rows and the caller's own test rows (may be none). Raises `ServiceError` 422."""
     for raw_part in (rows, test):
