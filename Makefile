@@ -11,7 +11,7 @@ PEERS_INSTALLED := $(PEERS)/.installed
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test fuzz chaos lint bench bench-quality bench-sampling bench-serving clean
+.PHONY: help install demo up test fuzz chaos screenshots lint bench bench-quality bench-sampling bench-serving clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,9 @@ fuzz: install ## every route asked by schemathesis, far longer than `make test` 
 
 chaos: install ## 200 random faults against 20 jobs and more, about an hour; options in CHAOS, see docs/chaos.md
 	$(BIN)/python -m tests.chaos --jobs 20 --faults 200 --seed 0 $(CHAOS)
+
+screenshots: install ## every web page in both widths and colours, as PNGs in build/screenshots; options in SHOTS, needs chromium
+	$(BIN)/python -m tests.browser.screenshots $(SHOTS)
 
 bench: install ## every student on the bundled example, beside teacher and baselines; writes benchmarks/results
 	$(BIN)/python -m benchmarks.students $(BENCH)

@@ -26,6 +26,7 @@ from app.predictions.predictor import Predictor, names_followed
 from app.predictions.routes import router as predictions
 from app.predictions.runtime import StudentRuntime, load_student
 from app.protocols.hugging_face import router as hugging_face
+from app.protocols.openai.routes import router as openai
 from app.protocols.routes import router as inference_v2
 from app.shutdown import noticed_shutdown
 from app.storage import STORAGE_AWAY, get_storage
@@ -33,6 +34,9 @@ from app.students.routes import router as students
 from app.system.metrics import Metrics, MetricsMiddleware
 from app.system.middleware import REQUEST_ID, AccessLogMiddleware, RequestIdMiddleware
 from app.system.routes import router as system
+from app.web.routes import router as web
+from app.webhooks.messages import messages
+from app.webhooks.routes import router as webhooks
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +50,7 @@ def create_app() -> FastAPI:
         version=version("gendistil"),
         description=DESCRIPTION,
         responses=problems(_422="The request is not valid.", _503="The database or the blob store does not answer."),
+        webhooks=messages,
         lifespan=_lifespan,
     )
     app.state.metrics = Metrics()
@@ -65,7 +70,7 @@ def create_app() -> FastAPI:
         app.include_router(router)
     for router in (students, bundles):
         app.include_router(router, dependencies=followed)
-    for router in (bulk, inference_v2, hugging_face, maintenance, system):
+    for router in (bulk, webhooks, inference_v2, hugging_face, openai, maintenance, system, web):
         app.include_router(router)
     install_handlers(app)
     _install_fallbacks(app)

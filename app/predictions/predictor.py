@@ -80,8 +80,9 @@ class Predictor:
             scope = scope_scores(student.manifest, scored.probabilities, options)
             rank = partial(ranked, scored.probabilities, student.manifest.labels, options.top_k, threshold, scope)
             predictions = rank() if len(texts) < _MANY else await self._batcher.in_thread(rank)
-        self.telemetry.answered(served.name, served.version, predictions, time.perf_counter() - began, scored.pieces, scored.unknown)
-        self.shadows.observe(served.name, served.version, texts, predictions, scored.tokenize_seconds + scored.infer_seconds)
+        if options.counted:
+            self.telemetry.answered(served.name, served.version, predictions, time.perf_counter() - began, scored.pieces, scored.unknown)
+            self.shadows.observe(served.name, served.version, texts, predictions, scored.tokenize_seconds + scored.infer_seconds)
         if options.escalate:
             predictions = await self.cascade.answer(served, student.manifest.labels, texts, predictions, options.top_k)
         return Answer(served, predictions, threshold, scored.tokenize_seconds, scored.infer_seconds)

@@ -1,6 +1,7 @@
 """`/predict`: a published student's answers."""
 
 import time
+from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 from pydantic import TypeAdapter
@@ -33,6 +34,11 @@ _ANSWER = TypeAdapter(PredictResponse)
 )
 async def post_predict(request: Request) -> Response:
     """Classifies one text or several with a published student; the predictions are in the order of the inputs."""
+    return await predicted(request)
+
+
+async def predicted(request: Request, *, counted: bool = True) -> Response:
+    """The answer to a body as of `/predict`. `counted`: see `AnswerOptions`."""
     began = time.perf_counter()
     settings = get_settings()
     predictor: Predictor = request.app.state.predictor
@@ -40,7 +46,8 @@ async def post_predict(request: Request) -> Response:
         predictor.admission.check()
         body = await read_request(request, settings, predictor.admission)
         texts = checked_texts(body.inputs, settings.limits)
-        answer = await predictor.answer(body.student, texts, body.options)
+        options = body.options if counted else replace(body.options, counted=False)
+        answer = await predictor.answer(body.student, texts, options)
     except Overloaded:
         await predictor.admission.hold_back()
         raise

@@ -17,13 +17,17 @@ PREDICT_ERRORS = {
 
 @dataclass(frozen=True, slots=True)
 class AnswerOptions:
-    """What a caller wants of an answer, whichever protocol asks."""
+    """What a caller wants of an answer, whichever protocol asks.
+
+    `counted`: its texts are live ones, which tell of drift and are shown to a shadow; halves of a text that someone types are not.
+    """
 
     top_k: int = 1
     min_score: float | None = None
     min_precision: float | None = None
     out_of_scope: bool = False
     escalate: bool = False
+    counted: bool = True
 
 
 class PredictRequest(BaseModel):

@@ -16,6 +16,7 @@ from app.contracts.stages import Stage
 from app.contracts.students import ONNX_FILE, REPORT_FILE, STUDENT_MANIFEST_FILE, TOKENIZER_FILE
 from app.database import transaction
 from app.tables import Student
+from tests.app.jobs.texts import label_texts, text
 from tests.app.jobs.transitions import finish_alone
 from tests.app.predictions.conftest import LABELS, onnx_model, student_manifest, tokenizer_json
 from tests.app.storage.conftest import store_artefact
@@ -44,9 +45,7 @@ def store_with_report(folder: Path, key: str) -> Json:
 
 def succeed(job_id: str, folder: Path) -> None:
     """The job has made texts and a student with its report."""
-    texts = "".join(f'{{"text": "text {number}", "label": "a", "verdict": "kept"}}\n' for number in range(30))
-    store_artefact(folder / "label-key", "label-key", {"synthetic.jsonl": texts.encode()}, Stage.LABEL)
-    finish_alone(job_id, Stage.LABEL, "label-key")
+    label_texts(job_id, [text(f"text {number}", a=0.9) for number in range(30)], folder)
     manifest = store_with_report(folder, "publish-key")
     finish_alone(job_id, Stage.PUBLISH, "publish-key")
     with transaction() as session:
@@ -60,7 +59,9 @@ def known(service_url: str, tmp_path: Path) -> Path:
         for number in range(3):
             key = f"{name}-{number}"
             register(name, f"job_{key}", key, store_with_report(tmp_path, key), dict.fromkeys(LABELS, 5))
-    with httpx.Client(base_url=service_url, trust_env=False) as client:
+    # The server closes a connection that is idle for seconds, which a busy machine takes for what stands between two calls.
+    unkept = httpx.Limits(max_keepalive_connections=0)
+    with httpx.Client(base_url=service_url, timeout=60, limits=unkept, trust_env=False) as client:
         posted = [client.post("/jobs", json={"name": f"name{number}", "dataset": {"rows": ROWS}}).json() for number in range(9)]
         ids = [job["id"] for job in posted]
         succeed(ids[0], tmp_path)
@@ -75,12 +76,23 @@ def known(service_url: str, tmp_path: Path) -> Path:
         for prediction_id in sent[1:]:
             run_bulk_prediction(prediction_id)
         bundle = client.get("/students/name0/download").content
+        webhooks = [client.post("/webhooks", json={"url": "https://93.184.216.34/hook"}).json()["id"] for _ in range(4)]
+        delivery = client.post(f"/webhooks/{webhooks[0]}/test").json()["id"]
+        lines = "".join(f"{json.dumps(row)}\n" for row in ROWS)
+        files = [client.post("/v1/files", data={"purpose": "fine-tune"}, files={"file": lines}).json()["id"] for _ in range(3)]
+        wanted = {"model": "fast", "training_file": files[0], "suffix": "v1"}
+        tuned = [client.post("/v1/fine_tuning/jobs", json=wanted).json()["id"] for _ in range(2)]
     dictionaries = {
         "jobs": ids[:3],
         "doomed_jobs": ids[3:],
         "predictions": sent[:2],
         "doomed_predictions": sent[2:],
+        "openai_files": files,
+        "openai_jobs": tuned,
         "datasets": ["ds_1", posted[0]["dataset_id"], unused],
+        "webhooks": webhooks[:2],
+        "doomed_webhooks": webhooks[2:],
+        "deliveries": [delivery],
     }
     for name, values in dictionaries.items():
         (tmp_path / f"{name}.txt").write_text("".join(f"{json.dumps(value)}\n" for value in values))
