@@ -1,6 +1,7 @@
 """`gendistil up`: redis-server, migrations, workers and the API on one machine, started and stopped together."""
 
 import fcntl
+import json
 import os
 import signal
 import threading
@@ -36,6 +37,8 @@ API_GRACE, HELPER_GRACE, WORKER_GRACE, REDIS_GRACE = 10.0, 5.0, 20.0, 5.0
 MAX_WORKER_RESTARTS = 5
 """In a row: a worker that ran for `STEADY_SECONDS` starts the count anew."""
 STEADY_SECONDS = 60.0
+ANNOUNCED = "up.json"
+"""In the data folder, while the service is ready: where it listens, for the command line."""
 HELPER_RESTART_SECONDS = 10.0
 """As often as need be: without teachers students abstain, without the file worker files wait, and all else goes on."""
 
@@ -101,7 +104,7 @@ def _lock(data_dir: Path) -> Iterator[None]:
             file.seek(0)
             raise EmbeddedError(
                 f"{data_dir} is already in use by another gendistil service (pid {file.read().strip() or 'unknown'}).",
-                "Use that one, stop it with Ctrl-C, or give this one a folder of its own with --data-dir.",
+                "Use that one, stop it with 'gendistil down', or give this one a folder of its own with --data-dir.",
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -170,6 +173,7 @@ class _Service:
         self.api = start_api(self.host, self.port, self.logs, self.env)
         self.say(f"API          starting     (log: {self.api.log})")
         self._await_ready()
+        (self.data_dir / ANNOUNCED).write_text(json.dumps({"pid": os.getpid(), "url": self.url}))
         self.say(f"Ready in {time.monotonic() - began:.1f} s at {self.url} (docs: {self.url}/docs). Stop with Ctrl-C.")
 
     def _check_stop(self) -> None:
@@ -249,6 +253,7 @@ class _Service:
         self.worker_due = time.monotonic() + delay
 
     def stop(self) -> None:
+        (self.data_dir / ANNOUNCED).unlink(missing_ok=True)
         helpers = [(child, HELPER_GRACE) for child in self.helpers.values()]
         for child, grace in ((self.api, API_GRACE), *helpers, (self.worker, WORKER_GRACE), (self.redis, REDIS_GRACE)):
             if child is None:

@@ -20,10 +20,10 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.quality.plan import seeded_spec
-from gendistil.cli import make_console
 from gendistil.client import Client
 from gendistil.demo import EXAMPLES, service
 from gendistil.display import JobDisplay
+from gendistil.terminal import make_console
 
 RESULTS = Path(__file__).parent / "results"
 KINDS = ("cnn", "bag", "bilstm")

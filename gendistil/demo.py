@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,10 +14,13 @@ import httpx
 import typer
 from rich.console import Console
 
-from gendistil.cli import fail, make_console
+from gendistil.background import free_port
 from gendistil.client import Client
-from gendistil.display import JobDisplay, duration, predictions_table, report_table
+from gendistil.display import JobDisplay
 from gendistil.errors import GendistilError, JobFailed
+from gendistil.figures import duration
+from gendistil.tables import predictions_table, report_table
+from gendistil.terminal import fail, make_console
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 NAME = "banking-demo"
@@ -101,7 +103,7 @@ def _latency_ms(client: Client) -> float:
 @contextmanager
 def service(console: Console, data_dir: Path) -> Iterator[tuple[Client, subprocess.Popen[bytes]]]:
     """Runs `gendistil up` on a free port. Raises `GendistilError` if it does not become ready, or has died when the work broke off."""
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     log = data_dir / "logs" / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -149,13 +151,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _tail(path: Path, lines: int = 20) -> str:

@@ -1,8 +1,13 @@
 """What goes wrong for a caller, with what to do about it."""
 
+from pathlib import Path
 from typing import Any
 
 import httpx
+
+UNREACHABLE, TIMEOUT = "urn:gendistil:unreachable", "urn:gendistil:timeout"
+PASSING = frozenset({429, 502, 503, 504})
+"""Statuses that a later call may not meet."""
 
 
 class GendistilError(Exception):
@@ -32,13 +37,42 @@ class GendistilError(Exception):
     def __str__(self) -> str:
         return f"{self.detail} {self.remedy}" if self.remedy else self.detail
 
+    @property
+    def passing(self) -> bool:
+        """Whether the same call may succeed in a while: the service is away, starting or busy."""
+        return self.status in PASSING or self.type in {UNREACHABLE, TIMEOUT}
+
+
+class NotFound(GendistilError):
+    """There is no such job, student, version, alias or dataset (404), or it was deleted (410)."""
+
+
+class Refused(GendistilError):
+    """What was sent cannot be used (400, 413, 415, 422); `errors` names rows or fields."""
+
+
+class Conflict(GendistilError):
+    """Not possible as things stand (409): still running, ended already, in use, or not made yet."""
+
+
+class Unavailable(GendistilError):
+    """The service does not answer, or says that it cannot now (429, 502, 503, 504, 507)."""
+
 
 class JobFailed(GendistilError):
-    """A job that ended otherwise than `succeeded`."""
+    """A job, or a bulk prediction, that ended otherwise than `succeeded`."""
 
 
 class WaitTimeout(GendistilError):
     """A job that did not end in the time the caller gave it; it runs on."""
+
+
+_KINDS: dict[int, type[GendistilError]] = {
+    **dict.fromkeys((404, 410), NotFound),
+    **dict.fromkeys((400, 413, 415, 422), Refused),
+    409: Conflict,
+    **dict.fromkeys((*PASSING, 507), Unavailable),
+}
 
 
 def from_response(response: httpx.Response) -> GendistilError:
@@ -47,13 +81,14 @@ def from_response(response: httpx.Response) -> GendistilError:
         body = response.json()
     except ValueError:
         body = None
+    status = response.status_code
     if not isinstance(body, dict) or "detail" not in body:
-        detail = f"{response.request.method} {response.request.url} was answered {response.status_code} {response.reason_phrase}."
-        return GendistilError(detail, status=response.status_code, remedy="Is this address a gendistil service?")
-    return GendistilError(
+        detail = f"{response.request.method} {response.request.url} was answered {status} {response.reason_phrase}."
+        return GendistilError(detail, status=status, remedy="Is this address a gendistil service?")
+    return _KINDS.get(status, GendistilError)(
         str(body["detail"]),
         type=str(body.get("type", "about:blank")),
-        status=response.status_code,
+        status=status,
         remedy=body.get("remedy"),
         errors=body.get("errors"),
         errors_total=body.get("errors_total"),
@@ -64,7 +99,11 @@ def from_transport(error: httpx.TransportError, base_url: str) -> GendistilError
     """The error of a request that was never answered."""
     if isinstance(error, httpx.ConnectError):
         remedy = "Start it with 'gendistil up', or name another address with --url or GENDISTIL_URL."
-        return GendistilError(f"No gendistil service answers at {base_url}.", type="urn:gendistil:unreachable", remedy=remedy)
+        return Unavailable(f"No gendistil service answers at {base_url}.", type=UNREACHABLE, remedy=remedy)
     if isinstance(error, httpx.TimeoutException):
-        return GendistilError(f"{base_url} did not answer in time.", type="urn:gendistil:timeout", remedy="Give a longer timeout.")
-    return GendistilError(f"The connection to {base_url} broke: {error}.", type="urn:gendistil:unreachable", remedy="Try again.")
+        return Unavailable(f"{base_url} did not answer in time.", type=TIMEOUT, remedy="Try again, or give a longer timeout.")
+    return Unavailable(f"The connection to {base_url} broke: {error}.", type=UNREACHABLE, remedy="Try again.")
+
+
+def unreadable(path: Path, error: OSError) -> GendistilError:
+    return GendistilError(f"{path} cannot be read: {error.strerror}.", remedy="Check the file's name and its permissions.")

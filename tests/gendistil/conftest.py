@@ -22,7 +22,7 @@ def service_url(service_env: Settings, tmp_path: Path) -> Iterator[str]:
     with log.open("wb") as output, subprocess.Popen(command, env=dict(os.environ), cwd=tmp_path, stdout=output, stderr=output) as process:
         try:
             url = f"http://127.0.0.1:{port}"
-            wait_for(lambda: _answers(process, url, log), what=log.read_text)
+            wait_for(lambda: _answers(process, url, log), 180, log.read_text)
             yield url
         finally:
             process.terminate()

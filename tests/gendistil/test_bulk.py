@@ -85,7 +85,7 @@ def test_a_cancelled_one_is_told(service_url: str, publish: Publish, rows: Path)
 
 
 def test_the_command_writes_beside_the_file(service_url: str, student: str, rows: Path) -> None:
-    shown = gendistil("predict-file", student, str(rows), "--min-score", "0.9", "--url", service_url)
+    shown = gendistil("predict", student, "--file", str(rows), "--min-score", "0.9", "--url", service_url)
     assert shown.returncode == 0, shown.stderr
     target = rows.with_name("rows.predicted.csv")
     assert shown.stdout.strip() == str(target)
@@ -96,8 +96,14 @@ def test_the_command_writes_beside_the_file(service_url: str, student: str, rows
     assert [row["label"] for row in found] == ["card", "money", "pin", "pin"]
     assert {row["abstained"] for row in found} == {"false"}
 
+    elsewhere = rows.with_name("elsewhere.jsonl")
+    shown = gendistil("predict", student, "--file", str(rows), "--output", str(elsewhere), "--json", "--url", service_url)
+    answer = json.loads(shown.stdout)
+    assert (answer["status"], answer["file"]) == ("succeeded", str(elsewhere))
+    assert len(elsewhere.read_text().splitlines()) == 4
+
     rows.write_text("id,text\n1,card\n2,\n")
-    refused = gendistil("predict-file", student, str(rows), "--url", service_url)
+    refused = gendistil("predict", student, "--file", str(rows), "--url", service_url)
     assert refused.returncode == 1
     assert "row 2, column text: the text is empty" in refused.stderr
 

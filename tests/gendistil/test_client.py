@@ -5,10 +5,13 @@ import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 
-from gendistil import Client, GendistilError, JobFailed, WaitTimeout
+from gendistil import Client, GendistilError, JobFailed, NotFound, Unavailable, WaitTimeout, calls
+from gendistil.errors import UNREACHABLE
 from gendistil.models import Job
+from gendistil.steps import Call, Sleep
 from tests.servers import free_port
 
 ROWS = [{"text": f"{word} number {number}", "label": label} for label, word in (("a", "apple"), ("b", "bread")) for number in range(10)]
@@ -58,7 +61,7 @@ def test_a_job_from_rows_a_file_and_a_dataset(service_url: str, csv: Path, test_
 
 
 def test_jobs_are_listed_over_several_pages(service_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gendistil.client.PAGE", 2)
+    monkeypatch.setattr("gendistil.steps.PAGE", 2)
     with Client(service_url) as client:
         dataset = client.create_dataset(rows=ROWS)
         made = [client.create_job(f"job-{number}", dataset=dataset.id).id for number in range(5)]
@@ -78,6 +81,32 @@ def test_waiting_tells_every_state_and_ends_with_a_cancelled_job(service_url: st
         assert "resume" in (caught.value.remedy or "")
         assert client.resume(job.id).status == "queued"
     assert [state.status for state in seen] == ["cancelled"]
+
+
+def test_a_service_that_is_started_anew_is_waited_for() -> None:
+    """The steps of the method, taken one by one."""
+    away = Unavailable("No gendistil service answers.", type=UNREACHABLE)
+    running = {"id": "job_1", "name": "triage", "status": "running"}
+    flow = calls.jobs.wait("job_1", poll_seconds=0)
+    request = httpx.Request("GET", "http://127.0.0.1/jobs/job_1")
+    assert isinstance(next(flow), Call)
+    assert isinstance(flow.send(httpx.Response(200, json=running, request=request)), Sleep)
+    assert isinstance(flow.send(None), Call)
+    assert isinstance(flow.throw(away), Sleep)
+    assert isinstance(flow.send(None), Call)
+    with pytest.raises(StopIteration) as ended:
+        flow.send(httpx.Response(200, json={**running, "status": "succeeded"}, request=request))
+    assert ended.value.value.status == "succeeded"
+    never_there = calls.jobs.wait("job_1", poll_seconds=0)
+    next(never_there)
+    with pytest.raises(Unavailable):
+        never_there.throw(away)
+    deleted = calls.jobs.wait("job_1", poll_seconds=0)
+    next(deleted)
+    deleted.send(httpx.Response(200, json=running, request=request))
+    next(deleted)
+    with pytest.raises(NotFound):
+        deleted.throw(NotFound("There is no such job.", status=404))
 
 
 def test_faults_in_rows_arrive_with_row_numbers_and_remedies(service_url: str, tmp_path: Path) -> None:
@@ -152,7 +181,7 @@ def test_rows_must_come_from_one_place(csv: Path) -> None:
             client.create_job("triage", rows=ROWS, file=csv)
         with pytest.raises(GendistilError, match="Exactly one of"):
             client.create_dataset()
-        with pytest.raises(GendistilError, match="already has its test rows"):
+        with pytest.raises(GendistilError, match="already has its columns and its test rows"):
             client.create_job("triage", dataset="ds_1", test=TEST)
 
 

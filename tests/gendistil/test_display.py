@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from gendistil.display import PLAIN_SECONDS, JobDisplay, duration, predictions_table, report_table
+from gendistil.display import PLAIN_SECONDS, JobDisplay
+from gendistil.figures import duration
 from gendistil.models import Job, Predictions, Report
+from gendistil.tables import predictions_table, report_table
 
 STAGES = ["finetune_teacher", "finetune_generator", "generate", "label", "distil", "publish"]
 

@@ -1,0 +1,1 @@
+"""The commands of `gendistil`, by topic; `cli.py` puts them together."""

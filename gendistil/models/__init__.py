@@ -1,0 +1,75 @@
+"""What the service answers, typed."""
+
+from gendistil.models.base import TERMINAL, Answer, Fault, Interval, Progress
+from gendistil.models.jobs import (
+    Dataset,
+    EstimateTotals,
+    Event,
+    Job,
+    JobEstimate,
+    JobFault,
+    StageEstimate,
+    StageView,
+    StudentVersion,
+    SyntheticText,
+)
+from gendistil.models.predictions import BulkPrediction, Prediction, Predictions, Score
+from gendistil.models.reports import CurvePoint, Report, ReportEntry
+from gendistil.models.service import Catalogue, Check, Collection, Garbage, Preset, Readiness, StudentKind
+from gendistil.models.students import (
+    Alias,
+    AliasMove,
+    DistributionDrift,
+    Drift,
+    Promotion,
+    PublishedVersion,
+    Shadow,
+    Student,
+    UnknownDrift,
+)
+from gendistil.models.webhooks import Delivery, DeliveryError, NewWebhook, Webhook
+
+__all__ = [
+    "TERMINAL",
+    "Alias",
+    "AliasMove",
+    "Answer",
+    "BulkPrediction",
+    "Catalogue",
+    "Check",
+    "Collection",
+    "CurvePoint",
+    "Dataset",
+    "Delivery",
+    "DeliveryError",
+    "DistributionDrift",
+    "Drift",
+    "EstimateTotals",
+    "Event",
+    "Fault",
+    "Garbage",
+    "Interval",
+    "Job",
+    "JobEstimate",
+    "JobFault",
+    "NewWebhook",
+    "Prediction",
+    "Predictions",
+    "Preset",
+    "Progress",
+    "Promotion",
+    "PublishedVersion",
+    "Readiness",
+    "Report",
+    "ReportEntry",
+    "Score",
+    "Shadow",
+    "StageEstimate",
+    "StageView",
+    "Student",
+    "StudentKind",
+    "StudentVersion",
+    "SyntheticText",
+    "UnknownDrift",
+    "Webhook",
+]
