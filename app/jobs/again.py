@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from app.contracts.reuse import expected_keys
 from app.contracts.spec import MOST_REJECTED, JobSpec
 from app.contracts.stages import Stage
 from app.contracts.texts import KEPT, REJECTED
@@ -30,20 +31,20 @@ def distil_again(job_id: str, wanted: DistilAgain, key: str | None = None) -> tu
     storage = get_storage()
     with read_session_factory()() as session:
         job = get_job(session, job_id)
-        spec = _spec(job)
-        rejected = _rejected(_index(storage, job), spec, wanted.rejected)
-        label = spec.label.model_copy(update={"rejected": rejected})
-        spec = spec.model_copy(update={"label": label})
-        options = JobOptions(
-            name=job.name,
-            preset=job.preset,
-            spec=spec.model_dump(mode="json"),
-            replace_dataset=wanted.replace_dataset,
-            promote=wanted.promote,
-            promote_reason=wanted.promote_reason,
-        )
-        submission = Submission(options, job.preset, spec, job.dataset_id, [], [])
-    return submit(submission, key)
+    # From here on without a connection: the texts may have to be fetched, and read.
+    spec = _spec(job)
+    rejected = _rejected(_index(storage, job, spec), spec, wanted.rejected)
+    label = spec.label.model_copy(update={"rejected": rejected})
+    spec = spec.model_copy(update={"label": label})
+    options = JobOptions(
+        name=job.name,
+        preset=job.preset,
+        spec=spec.model_dump(mode="json"),
+        replace_dataset=wanted.replace_dataset,
+        promote=wanted.promote,
+        promote_reason=wanted.promote_reason,
+    )
+    return submit(Submission(options, job.preset, spec, job.dataset_id, [], []), key)
 
 
 def _spec(job: Job) -> JobSpec:
@@ -54,11 +55,13 @@ def _spec(job: Job) -> JobSpec:
         raise ServiceError(409, "outdated-spec", detail, remedy="POST /jobs with the same dataset starts a new one.") from None
 
 
-def _index(storage: BlobStore, job: Job) -> TextIndex:
+def _index(storage: BlobStore, job: Job, spec: JobSpec) -> TextIndex:
     texts = generated_texts(storage, job)
     generate = artefact_of(job, Stage.GENERATE)
-    if texts is not None and (generate is None or storage.manifest(generate) is None):
-        # Sampled anew, on other hardware say, they might be others under the same ids.
+    expected = expected_keys(spec, job.dataset.content_hash)[Stage.GENERATE]
+    is_found_again = generate is not None and expected in (None, generate) and storage.manifest(generate) is not None
+    if texts is not None and not is_found_again:
+        # Sampled anew, on other hardware or by a later version say, they might be others under the same ids.
         detail = "The texts as they were sampled are not in the blob store any more."
         raise ServiceError(409, "texts-gone", detail, remedy="POST the job again, and reject texts of the new job.")
     if texts is None or not len(texts.index):

@@ -28,21 +28,28 @@ def list_events(session: Session, job_id: str, *, after: int, limit: int) -> tup
 
 
 async def stream_events(job_id: str, after: int, published: Callable[[Job], None]) -> AsyncIterator[bytes]:
-    """Server-Sent Events from the one after `after`, as they come; `published` is called before the last one of a job that has succeeded.
-
-    Ends when the job has ended, or when the server stops: the reader comes again.
-    """
+    """Server-Sent Events, as `follow_events` has them."""
     yield format_sse_event(retry=RETRY_MILLISECONDS)
+    async for event in follow_events(job_id, after, published):
+        yield format_sse_event(data_str=event.model_dump_json(), event=event.type, id=str(event.id)) if event else KEEPALIVE_COMMENT
+
+
+async def follow_events(job_id: str, after: int, published: Callable[[Job], None]) -> AsyncIterator[EventOut | None]:
+    """Events from the one after `after`, as they come, None where there was none for long.
+
+    `published` is called before the last one of a job that has succeeded. Ends when the job has ended or was deleted, or when the server
+    stops: the reader comes again.
+    """
     sent = time.monotonic()
     while True:
         events, is_over = await run_in_threadpool(_poll, job_id, after, published)
         for event in events:
-            yield format_sse_event(data_str=event.model_dump_json(), event=event.type, id=str(event.id))
+            yield event
             after, sent = event.id, time.monotonic()
         if is_over or stopping.is_set():
             return
         if time.monotonic() - sent >= KEEPALIVE_SECONDS:
-            yield KEEPALIVE_COMMENT
+            yield None
             sent = time.monotonic()
         if len(events) < BATCH:
             await asyncio.sleep(POLL_SECONDS)
@@ -51,8 +58,8 @@ async def stream_events(job_id: str, after: int, published: Callable[[Job], None
 def _poll(job_id: str, after: int, published: Callable[[Job], None]) -> tuple[list[EventOut], bool]:
     with read_session_factory()() as session:
         # Asked before the events: if the job has ended by now, its last event is among those read next.
-        has_ended = session.scalar(select(Job.finished_at).where(Job.id == job_id)) is not None
+        is_open = session.scalar(select(Job.id).where(Job.id == job_id, Job.finished_at.is_(None))) is not None
         events, has_more = list_events(session, job_id, after=after, limit=BATCH)
         if any(event.type == "job_succeeded" for event in events) and (job := session.get(Job, job_id)):
             published(job)
-    return events, has_ended and not has_more
+    return events, not is_open and not has_more

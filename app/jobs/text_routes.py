@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
-from app.database import ReadSessionDep
+from app.database import read_session_factory
 from app.idempotency import IdempotencyKeyHeader, checked_key
 from app.jobs import service
 from app.jobs.accepted import ACCEPTED, accepted
@@ -36,7 +36,6 @@ router = APIRouter()
 )
 def get_synthetic(
     job_id: str,
-    session: ReadSessionDep,
     limit: PageLimit,
     after: Annotated[int, Query(ge=0, le=_LARGEST_ID, description="Id of the last text seen.")] = 0,
     verdict: Annotated[str | None, Query(description="Only texts with this verdict, as `kept`.")] = None,
@@ -51,7 +50,10 @@ def get_synthetic(
 ) -> Any:
     """The generated texts with the teacher's probabilities and the filters' verdicts."""
     wanted = TextFilter(verdict, label, search, min_confidence, max_confidence, order)
-    texts = generated_texts(get_storage(), service.get_job(session, job_id))
+    with read_session_factory()() as session:
+        job = service.get_job(session, job_id)
+    # Without a connection: the texts may have to be fetched, and read.
+    texts = generated_texts(get_storage(), job)
     if "application/x-ndjson" in accept:
         return StreamingResponse(texts.stream(wanted) if texts else iter(()), media_type="application/x-ndjson")
     items, has_more, total = texts.page(wanted, after=after, limit=limit) if texts else ([], False, 0)

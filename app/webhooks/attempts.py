@@ -104,7 +104,8 @@ def _outcome(response: httpx.Response, answer: str) -> Outcome:
     else:
         error = {"type": "refused", "detail": f"The receiver answered {status}."}
     wanted = response.headers.get("retry-after", "")
-    retry_after = min(int(wanted), _LONGEST_RETRY_AFTER) if status in {429, 503} and wanted.isascii() and wanted.isdigit() else 0
+    # float: int refuses a number of thousands of digits.
+    retry_after = min(float(wanted), _LONGEST_RETRY_AFTER) if status in {429, 503} and wanted.isascii() and wanted.isdigit() else 0.0
     return Outcome(status, answer, error, retry_after)
 
 

@@ -1,6 +1,6 @@
 """What may happen to a delivery. Pure database code, shared by the API and the senders; the caller commits.
 
-Whoever touches a webhook and its deliveries locks the webhook first, so no order of locks can deadlock.
+Whoever touches a webhook and its deliveries locks the webhook first, and who claims deliveries waits for no lock, so none can deadlock.
 """
 
 import json
@@ -45,6 +45,8 @@ def claim_due(session: Session, room: int, busy: Mapping[str, int], settings: We
     full = [webhook_id for webhook_id, count in places.items() if count >= share]
     due = (WebhookDelivery.status == DeliveryStatus.PENDING, WebhookDelivery.next_at <= now, Webhook.enabled)
     query = select(WebhookDelivery, Webhook).join(Webhook).where(*due, Webhook.id.not_in(full))
+    # Not under the webhook's lock, so it must wait for no row that somebody else has locked.
+    query = query.with_for_update(skip_locked=True, of=WebhookDelivery)
     claimed: list[Claimed] = []
     for delivery, webhook in session.execute(query.order_by(WebhookDelivery.next_at, WebhookDelivery.id).limit(10 * room)):
         if len(claimed) < room and places[webhook.id] < share and _claim(session, delivery, settings):

@@ -72,7 +72,9 @@ class NewWebhookOut(WebhookOut):
 
 
 class DeliveryError(BaseModel):
-    type: str = Field(description="`timeout`, `connection`, `tls`, `address-refused`, `redirect`, `refused` or `webhook-disabled`.")
+    type: str = Field(
+        description="`timeout`, `connection`, `tls`, `address-refused`, `redirect`, `refused`, `webhook-disabled` or `internal`."
+    )
     detail: str
 
 

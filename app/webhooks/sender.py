@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
@@ -34,6 +35,8 @@ class Sender:
         self._under_way: dict[asyncio.Task[None], str] = {}
 
     async def run(self, stop: threading.Event) -> None:
+        # A name that is not resolved in time keeps its thread until the resolver gives up, and rows need some meanwhile.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(4 * self._settings.concurrency, "webhooks"))
         cleaned = time.monotonic()
         while not stop.is_set():
             try:
@@ -75,14 +78,16 @@ class Sender:
             return claim_due(session, room, busy, self._settings)
 
     async def _send(self, claimed: Claimed) -> None:
-        headers = signed_headers(claimed.keys, claimed.id, int(time.time()), claimed.body)
         try:
+            headers = signed_headers(claimed.keys, claimed.id, int(time.time()), claimed.body)
             outcome = await attempt(claimed.url, claimed.body, headers, self._settings)
+        except Exception as error:  # a fault of this service: written down too, or the message would be tried for ever
+            logger.exception("webhooks: %s failed", claimed.id)
+            outcome = Outcome(error={"type": "internal", "detail": f"{type(error).__name__}: {error}"[:500]})
+        try:
             await asyncio.to_thread(self._record, claimed, outcome)
         except SQLAlchemyError as error:  # sent again once its lease is over
             logger.warning("webhooks: what came of %s is not written: %s", claimed.id, error)
-        except Exception:
-            logger.exception("webhooks: %s failed", claimed.id)
 
     def _record(self, claimed: Claimed, outcome: Outcome) -> None:
         with transaction() as session:

@@ -4,11 +4,12 @@ import secrets
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Select, and_, delete, func, or_, select
+from sqlalchemy import Select, delete, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from app.config import get_settings
 from app.errors import FieldError, ServiceError, not_found
+from app.jobs.service import storable
 from app.outbox import TEST, DeliveryStatus, add_delivery
 from app.paging import unknown_cursor
 from app.tables import Webhook, WebhookDelivery, utcnow
@@ -43,8 +44,7 @@ def create_webhook(session: Session, wanted: WebhookIn) -> Webhook:
 
 def get_webhook(session: Session, webhook_id: str) -> Webhook:
     """Raises `ServiceError` 404."""
-    # PostgreSQL refuses to look for a text that holds a NUL or half a surrogate pair.
-    found = session.get(Webhook, webhook_id) if _storable(webhook_id) else None
+    found = session.get(Webhook, webhook_id) if storable(webhook_id) else None
     if found is None:
         raise not_found("webhook", webhook_id[:60], _LIST)
     return found
@@ -52,7 +52,7 @@ def get_webhook(session: Session, webhook_id: str) -> Webhook:
 
 def list_webhooks(session: Session, *, limit: int, after: str | None) -> tuple[list[Webhook], bool]:
     """The newest first, and whether there are more. Raises `ServiceError` 422 for an unknown `after`."""
-    last = session.get(Webhook, after) if after is not None and _storable(after) else None
+    last = session.get(Webhook, after) if after is not None and storable(after) else None
     return _page(session, select(Webhook), Webhook, limit, after, last)
 
 
@@ -132,7 +132,7 @@ def delivery_out(delivery: WebhookDelivery) -> DeliveryOut:
 
 
 def _locked(session: Session, webhook_id: str, *, delete: bool = False) -> Webhook:
-    found = lock_webhook(session, webhook_id, delete=delete) if _storable(webhook_id) else None
+    found = lock_webhook(session, webhook_id, delete=delete) if storable(webhook_id) else None
     return get_webhook(session, webhook_id) if found is None else found
 
 
@@ -145,7 +145,7 @@ def _enabled(session: Session, webhook_id: str) -> Webhook:
 
 
 def _delivery(session: Session, webhook_id: str, delivery_id: str) -> WebhookDelivery | None:
-    found = session.get(WebhookDelivery, delivery_id) if _storable(delivery_id) else None
+    found = session.get(WebhookDelivery, delivery_id) if storable(delivery_id) else None
     return found if found and found.webhook_id == webhook_id else None
 
 
@@ -155,11 +155,6 @@ def _page(
     if after is not None:
         if last is None:
             raise unknown_cursor(after[:60])
-        same_time = and_(table.created_at == last.created_at, table.id < last.id)
-        query = query.where(or_(table.created_at < last.created_at, same_time))
+        query = query.where(tuple_(table.created_at, table.id) < (last.created_at, last.id))
     found = list(session.scalars(query.order_by(table.created_at.desc(), table.id.desc()).limit(limit + 1)))
     return found[:limit], len(found) > limit
-
-
-def _storable(id: str) -> bool:
-    return id.isascii() and id.isprintable()

@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 
 class StreamOptions(BaseModel):
-    include_usage: bool | None = None
+    include_usage: StrictBool | None = None
 
 
 class ChatRequest(BaseModel):
@@ -20,9 +20,9 @@ class ChatRequest(BaseModel):
         examples=[[{"role": "user", "content": "Where is my card?"}]],
     )
     n: Annotated[int, Field(ge=1, le=1, strict=True)] | None = Field(None, description="There is one answer.")
-    stream: bool | None = None
+    stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
-    logprobs: bool | None = Field(None, description="Of the label, which counts as one token.")
+    logprobs: StrictBool | None = Field(None, description="Of the label, which counts as one token.")
     top_logprobs: Annotated[int, Field(ge=0, le=20, strict=True)] | None = Field(None, description="Labels, the best first.")
     response_format: dict[str, Any] | None = Field(None, description="`text` alone.")
     tools: list[Any] | None = Field(None, description="None.", json_schema_extra={"maxItems": 0})

@@ -116,7 +116,7 @@ def list_events(
     if stream:
         own_id = jobs.find(session, fine_tuning_job_id)[1].id
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        return StreamingResponse(jobs.follow_events(own_id, published), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(jobs.stream_events(own_id, published), media_type="text/event-stream", headers=headers)
     page = jobs.events(session, fine_tuning_job_id, limit=limit, after=after)
     _notice(published, [jobs.find(session, fine_tuning_job_id)])
     return page

@@ -1,20 +1,17 @@
 """Fine-tuning jobs: jobs of the service, and what this protocol remembers of them beside."""
 
-import asyncio
 import secrets
-import time
 from collections.abc import AsyncIterator, Callable
 
 from sqlalchemy import String, cast, select, tuple_
 from sqlalchemy.orm import Session, selectinload
-from starlette.concurrency import run_in_threadpool
 
 from app.config import get_settings
 from app.database import read_session_factory, transaction
 from app.datasets.service import prepare_rows, store_rows
 from app.errors import ServiceError
 from app.jobs import service
-from app.jobs.events import BATCH, KEEPALIVE_SECONDS, POLL_SECONDS, list_events
+from app.jobs.events import follow_events
 from app.jobs.lifecycle import OPEN_JOB, lock_job
 from app.jobs.schemas import EventOut
 from app.jobs.views import stage_history
@@ -24,7 +21,6 @@ from app.protocols.openai.job_requests import CreateJob, job_spec
 from app.protocols.openai.job_schemas import Checkpoint, CursorPage, FineTuningEvent, FineTuningJob
 from app.protocols.openai.job_views import checkpoints, event_view, job_view
 from app.protocols.openai.names import EVENT, job_id, student_name
-from app.shutdown import stopping
 from app.storage import get_storage
 from app.tables import Event, Job, OpenAiJob
 
@@ -134,32 +130,11 @@ def list_checkpoints(session: Session, identifier: str, after: str | None) -> Cu
     return CursorPage[Checkpoint](data=[] if after else found, has_more=False)
 
 
-async def follow_events(own_id: str, published: Published) -> AsyncIterator[str]:
+async def stream_events(own_id: str, published: Published) -> AsyncIterator[str]:
     """Events as they come, the oldest first, each as a message of Server-Sent Events; ends when the job has, or when the server stops."""
-    after, sent = 0, time.monotonic()
-    while True:
-        found, is_over = await run_in_threadpool(_poll, own_id, after, published)
-        for event in found:
-            yield f"data: {event_view(event).model_dump_json()}\n\n"
-            after, sent = event.id, time.monotonic()
-        if is_over or stopping.is_set():
-            yield "data: [DONE]\n\n"
-            return
-        if time.monotonic() - sent >= KEEPALIVE_SECONDS:
-            yield ": still there\n\n"
-            sent = time.monotonic()
-        if len(found) < BATCH:
-            await asyncio.sleep(POLL_SECONDS)
-
-
-def _poll(own_id: str, after: int, published: Published) -> tuple[list[EventOut], bool]:
-    with read_session_factory()() as session:
-        # Asked before the events: if the job has ended by now, its last event is among those read next.
-        has_ended = session.scalar(select(Job.finished_at).where(Job.id == own_id)) is not None
-        found, has_more = list_events(session, own_id, after=after, limit=BATCH)
-        if has_ended and not has_more and (job := session.get(Job, own_id)):
-            published(job)
-    return found, has_ended and not has_more
+    async for event in follow_events(own_id, 0, published):
+        yield f"data: {event_view(event).model_dump_json()}\n\n" if event else ": still there\n\n"
+    yield "data: [DONE]\n\n"
 
 
 def metadata_filter(query: dict[str, str]) -> dict[str, str] | None:

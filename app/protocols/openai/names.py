@@ -4,6 +4,7 @@ import re
 
 from app.jobs.schemas import NAME_PATTERN
 from app.protocols.openai.errors import no_such_model
+from app.students.schemas import ALIAS_PATTERN
 from app.tables import Job
 
 ORGANIZATION = "gendistil"
@@ -31,7 +32,8 @@ def reference_of(model: str) -> str:
             raise no_such_model(model)
         model = f"{parts[3]}:{parts[4]}"
     name, separator, rest = re.match(r"([^@:]*)([@:]?)(.*)", model, re.DOTALL).groups()  # type: ignore[union-attr]  # it matches any text
-    if not re.fullmatch(NAME_PATTERN, name) or (separator and not rest) or (separator == ":" and not re.fullmatch("[0-9]{1,9}", rest)):
+    known = {"": "", ":": "[0-9]{1,9}", "@": ALIAS_PATTERN}
+    if not re.fullmatch(NAME_PATTERN, name) or not re.fullmatch(known[separator], rest):
         raise no_such_model(model)
     return model
 

@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
 from app.config import get_settings
 from app.contracts import spec as contracts
+from app.contracts.stages import Stage
 from app.database import transaction
 from app.jobs import again
-from app.tables import Job
+from app.tables import Job, StageRun
 from tests.app.calls import OTHER_ROWS, accepted, count, refused
 from tests.app.jobs.texts import label_texts, text
 
@@ -79,7 +80,14 @@ def test_a_job_whose_texts_are_not_there(api: TestClient, job: dict[str, Any], t
     refused(post(api, waiting, 1), 409, "synthetic-not-ready")
     label_texts(waiting["id"], [], tmp_path, "none")
     refused(post(api, waiting, 1), 409, "no-texts")
-    shutil.rmtree(get_settings().data_dir / "blobs" / "artefacts" / "generate-")
+    with transaction() as session:
+        (sampled,) = session.scalars(select(StageRun).where(StageRun.job_id == job["id"], StageRun.stage == Stage.GENERATE))
+        key, sampled.artefact_key = sampled.artefact_key or "", "of-an-earlier-version"
+    refused(post(api, job, 1), 409, "texts-gone")
+    with transaction() as session:
+        session.merge(sampled).artefact_key = key
+    assert post(api, job, 1).status_code == 202
+    shutil.rmtree(get_settings().data_dir / "blobs" / "artefacts" / key)
     refused(post(api, job, 1), 409, "texts-gone")
     shutil.rmtree(get_settings().data_dir / "blobs" / "artefacts" / "label-")
     refused(post(api, job, 1), 503, "artefact-missing")

@@ -91,3 +91,13 @@ def test_an_idle_stream_is_kept_alive(api: TestClient, job_id: str, monkeypatch:
     assert chunks[0] == b"retry: 2000\n\n"
     assert b"event: job_queued" in chunks[1]
     assert chunks[2:] == [b": ping\n\n"] * 3
+
+
+def test_a_stream_ends_with_the_job_that_is_deleted(api: TestClient, job_id: str) -> None:
+    assert api.post(f"/jobs/{job_id}/cancel").status_code == 202
+    assert api.delete(f"/jobs/{job_id}").status_code == 204
+
+    async def read() -> list[Any]:
+        return [event async for event in events.follow_events(job_id, 0, lambda _job: None)]
+
+    assert asyncio.run(asyncio.wait_for(read(), 30)) == []

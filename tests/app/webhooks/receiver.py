@@ -129,6 +129,7 @@ _BEHAVIOUR: dict[str, Callable[[BaseHTTPRequestHandler, Receiver], None]] = {
     "/fail": _answer(500, b"out of order"),
     "/gone": _answer(410),
     "/busy": _answer(429, Retry_After="3000"),
+    "/never": _answer(503, Retry_After="9" * 5000),
     "/redirect": _answer(307, Location="/ok"),
     "/hang": _hang,
     "/drip": _drip,

@@ -79,6 +79,7 @@ def test_an_address_that_may_not_be_reached(target: Receiver) -> None:
 
 def test_a_wait_that_the_receiver_asks_for(target: Receiver) -> None:
     assert send(target.url("/busy")).retry_after == 3000
+    assert send(target.url("/never")).retry_after == 86_400
     assert send(target.url("/fail")).retry_after == 0
 
 

@@ -208,6 +208,31 @@ def test_a_receiver_may_ask_for_a_longer_wait(api: TestClient, target: Receiver)
     assert 3000 <= seconds_left(log(api, webhook)[0]) <= 3060
 
 
+@pytest.mark.usefixtures("fresh_trust")
+def test_what_keeps_a_sender_from_sending_is_in_the_log(api: TestClient, target: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    webhook = subscribe(api, target.url())
+    api.post(f"/webhooks/{webhook['id']}/test")
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/authority.pem")
+    deliver()
+    (delivery,) = log(api, webhook)
+    assert (delivery["status"], delivery["attempts"], delivery["error"]["type"]) == ("pending", 1, "internal")
+    assert target.received == []
+
+
+def test_a_sender_waits_for_no_other(api: TestClient) -> None:
+    """On SQLite it waits for the one write lock, so there is nothing to see."""
+    webhook = subscribe(api, "https://93.184.216.34/")
+    for _ in range(2):
+        api.post(f"/webhooks/{webhook['id']}/test")
+    with transaction() as session:
+        if session.get_bind().dialect.name != "postgresql":
+            pytest.skip("SQLite has one writer at a time")
+        held = session.scalars(select(WebhookDelivery).limit(1).with_for_update()).one()
+        (claimed,) = claim_now()
+        assert claimed.id != held.id
+    assert [claimed.id for claimed in claim_now()] == [held.id]
+
+
 def test_gone_for_good(api: TestClient, target: Receiver) -> None:
     webhook = subscribe(api, target.url("/gone"))
     path = f"/webhooks/{webhook['id']}"

@@ -168,7 +168,7 @@ def test_deleting_a_model(publish: Publish, near: OpenAI, client: TestClient) ->
     for model in ("triage", "triage@latest", "fast"):
         with pytest.raises(openai.BadRequestError):
             near.models.delete(model)
-    for model in (newer, "GPT"):
+    for model in (newer, "GPT", "triage@a:b"):
         with pytest.raises(openai.NotFoundError):
             near.models.delete(model)
 
