@@ -52,6 +52,9 @@ def create_app() -> FastAPI:
         responses=problems(_422="The request is not valid.", _503="The database or the blob store does not answer."),
         webhooks=messages,
         lifespan=_lifespan,
+        # FastAPI's own pages load their scripts from another host; app/web has one that does not.
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.metrics = Metrics()
     app.state.bulk_checks = CapacityLimiter(2)

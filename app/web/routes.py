@@ -6,6 +6,7 @@ from app.web.assets import router as assets
 from app.web.job import router as job
 from app.web.lists import router as lists
 from app.web.new import router as new
+from app.web.reference import router as reference
 from app.web.rendering import error_page, page_router
 from app.web.report import documents
 from app.web.report import router as report
@@ -31,5 +32,6 @@ router.include_router(documents)
 router.include_router(students)
 router.include_router(trials)
 router.include_router(texts)
+router.include_router(reference)
 # The last one takes what no other has.
 router.include_router(_lost)

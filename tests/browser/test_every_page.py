@@ -21,6 +21,7 @@ PAGES = {
     "texts": "/ui/jobs/{job}/texts",
     "student": "/ui/students/{student}",
     "error": "/ui/nothing",
+    "reference": "/docs",
 }
 
 
