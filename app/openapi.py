@@ -1,5 +1,8 @@
 """How calls are described in OpenAPI where FastAPI cannot tell: errors, bodies read by hand, and parameters as they are sent."""
 
+import json
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -11,14 +14,21 @@ from app.errors import CONTENT_TYPE, Problem
 Responses = dict[int | str, dict[str, Any]]
 
 
+_EXAMPLES = Path(__file__).with_name("openapi_examples.json")
+_LISTS: dict[str, dict[str, Any]] = {"items": {"has_more": True, "next_after": 17}, "data": {"object": "list", "has_more": False}}
+"""What stands beside the items of a list, by the name that these have."""
+
+
 class DescribedApi(FastAPI):
-    """FastAPI, with a document whose parameters say what this service takes."""
+    """FastAPI, with a document whose parameters say what this service takes, and with an example of each body and answer."""
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
             largest = get_settings().limits.page_size
-            for path in super().openapi()["paths"].values():
-                for operation in path.values():
+            document = super().openapi()
+            for address, path in document["paths"].items():
+                for method, operation in path.items():
+                    _add_examples(f"{method.upper()} {address}", operation, document["components"]["schemas"])
                     for response in operation["responses"].values():
                         _drop_second_type(response.get("content", {}))
                     for parameter in operation.get("parameters", ()):
@@ -66,3 +76,47 @@ def _as_sent(schema: dict[str, Any]) -> dict[str, Any]:
     if len(kinds) != 1:
         return schema
     return {**kinds[0], **{name: value for name, value in schema.items() if name != "anyOf"}}
+
+
+@cache
+def _examples() -> dict[str, dict[str, Any]]:
+    """`schemas`: by the name of a schema. `media`: by call, status (of an answer) and media type, where that is not enough."""
+    found: dict[str, dict[str, Any]] = json.loads(_EXAMPLES.read_text(encoding="utf-8"))
+    return found
+
+
+def _add_examples(call: str, operation: dict[str, Any], named: dict[str, Any]) -> None:
+    """To the body, and to each answer that is no error, in every media type that has one and does not bring its own."""
+    parts = {call: operation.get("requestBody", {})}
+    parts |= {f"{call} {status}": response for status, response in operation["responses"].items() if status.startswith("2")}
+    for place, part in parts.items():
+        for media_type, content in part.get("content", {}).items():
+            known = _examples()["media"].get(f"{place} {media_type}")
+            example = known if known is not None else _example_of(content.get("schema", {}), named)
+            if example is not None and not {"example", "examples"} & content.keys():
+                content["example"] = example
+
+
+def _example_of(schema: dict[str, Any], named: dict[str, Any]) -> Any:
+    """Of a schema that has one by its name, or that is made of such and of defaults; None of any other."""
+    if "$ref" in schema:
+        return _example_of({"title": schema["$ref"].rpartition("/")[2], **named[schema["$ref"].rpartition("/")[2]]}, named)
+    if choices := schema.get("anyOf"):
+        return _example_of(choices[0], named)
+    if schema.get("type") == "array":
+        item = _example_of(schema["items"], named)
+        return None if item is None else [item]
+    properties = schema.get("properties", {})
+    known = _examples()["schemas"].get(schema.get("title", ""))
+    for name, others in _LISTS.items():
+        if known is None and name in properties and (items := _example_of(properties[name], named)):
+            return {name: items, **{key: value for key, value in others.items() if key in properties}}
+    if known is None and not properties:
+        return None
+    wanted = schema.get("required", []) if known is not None else properties
+    made = {name: _default_of(properties[name], named) for name in wanted if name not in (known or {})}
+    return None if None in made.values() else {**(known or {}), **made}
+
+
+def _default_of(schema: dict[str, Any], named: dict[str, Any]) -> Any:
+    return schema["default"] if "default" in schema else _example_of(schema, named)
