@@ -69,6 +69,7 @@ def list_all(
 
 @router.get("/{dataset_id}", responses=problems(_404=_NO_DATASET))
 def read_one(dataset_id: str, session: ReadSessionDep) -> DatasetView:
+    """The dataset's labels, counts and warnings, not its rows."""
     return dataset_view(get_dataset(session, dataset_id))
 
 

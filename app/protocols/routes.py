@@ -52,6 +52,7 @@ class ModelReady(Ready):
 
 @router.get("")
 def server_metadata() -> ServerMetadata:
+    """Name, version and extensions, as the Open Inference Protocol has them."""
     return ServerMetadata(name="gendistil", version=version("gendistil"), extensions=["binary_tensor_data"])
 
 
@@ -72,11 +73,13 @@ def ready() -> Ready:
 
 @router.get("/models/{model}", responses=_UNKNOWN, response_model_exclude_none=True)
 async def model_metadata(model: Reference) -> ModelMetadata:
+    """Inputs, outputs and versions of the student that a plain name or alias means."""
     return metadata(await resolve(model))
 
 
 @router.get("/models/{model}/versions/{model_version}", responses=_UNKNOWN, response_model_exclude_none=True)
 async def model_version_metadata(model: Name, model_version: VersionOrAlias) -> ModelMetadata:
+    """Inputs and outputs of one version, by its number or an alias."""
     return metadata(await resolve(_reference(model, model_version)))
 
 

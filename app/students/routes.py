@@ -41,6 +41,7 @@ def list_students(
 
 @router.get("/{name}", responses=problems(_404="There is no such student."))
 def get_student(name: str, session: ReadSessionDep) -> StudentOut:
+    """Its versions, with their metrics and the gate's decisions, and its aliases."""
     return service.get_student(session, name)
 
 
@@ -86,6 +87,7 @@ def get_alias_history(
     "/{name}/aliases/{alias}", status_code=204, responses=problems(_404="There is no such student or alias.", _422="`latest` stays.")
 )
 def remove_alias(name: str, alias: str, session: SessionDep) -> None:
+    """Takes an alias away; the version that it meant stays, and so does the alias's history."""
     delete_alias(session, name, alias)
 
 
@@ -107,6 +109,7 @@ def read_shadow(name: str, session: ReadSessionDep) -> ShadowOut:
 
 @router.delete("/{name}/shadow", status_code=204, responses=problems(_404=_NO_SHADOW))
 def remove_shadow(name: str, session: SessionDep) -> None:
+    """Ends the shadow: live texts are answered as before, and scored no second time."""
     delete_shadow(session, name)
 
 

@@ -44,6 +44,7 @@ def list_webhooks(
 
 @router.get("/{webhook_id}", responses=problems(_404=_NONE))
 def get_webhook(webhook_id: str, session: ReadSessionDep) -> WebhookOut:
+    """The webhook, without its secret."""
     return WebhookOut(**service.webhook_out(service.get_webhook(session, webhook_id)))
 
 

@@ -69,6 +69,7 @@ def list_files(
 
 @router.get("/{file_id}", responses=errors(_404=_NO_FILE))
 def retrieve_file(file_id: FileId, session: ReadSessionDep) -> FileObject:
+    """What is known of a file; `/content` has the file itself."""
     return files.get_file(session, file_id)
 
 

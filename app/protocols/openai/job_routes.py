@@ -76,6 +76,7 @@ def list_jobs(
 
 @router.get("/{fine_tuning_job_id}", responses=errors(_404=_NO_JOB))
 def retrieve_job(fine_tuning_job_id: JobId, session: ReadSessionDep, published: Published) -> FineTuningJob:
+    """The job as it stands, with its model once it has succeeded."""
     found = jobs.find(session, fine_tuning_job_id)
     _notice(published, [found])
     return jobs.view(session, found)

@@ -34,14 +34,14 @@ def test_overrides_are_laid_over_the_preset() -> None:
         (
             {"label": {"size": 1}},
             "spec.label.size",
-            "Fields of spec.label: shard_tokens, batch_size, recombined, recombined_tokens, exchanged_words, curve, seed.",
+            "Fields of spec.label: shard_tokens, batch_size, recombined, recombined_tokens, exchanged_words, curve, rejected, seed.",
         ),
         ({"teachers": {}}, "spec.teachers", "Fields of spec: split, teacher, generator, generate, label, distil, publish."),
         (
             {"label": None},
             "spec.label",
             "Give an object with some of the fields: shard_tokens, batch_size, recombined, recombined_tokens, "
-            "exchanged_words, curve, seed.",
+            "exchanged_words, curve, rejected, seed.",
         ),
     ],
 )
