@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, 
 
 from tests.browser.service import Service, tiny_service
 from tests.e2e.service import Json
+from tests.servers import redis_server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NewPage = Callable[..., Page]
@@ -26,8 +27,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no chromium on this machine: apt-get install chromium"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Closed with the module: while Playwright runs, no other test of this thread can start an event loop."""
     with sync_playwright() as playwright:
         # Root may not use the sandbox, and containers give little shared memory.
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
@@ -36,9 +38,12 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory, redis_process_url: str) -> Iterator[Service]:
-    """The API and a worker as processes, on tiny random models. The tests of this folder share it."""
-    with tiny_service(tmp_path_factory.mktemp("browser"), redis_process_url) as found:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The API and a worker as processes, on tiny random models. The tests of this folder share it.
+
+    On a Redis of its own: its worker would take the messages of other tests.
+    """
+    with redis_server() as redis_url, tiny_service(tmp_path_factory.mktemp("browser"), redis_url) as found:
         yield found
 
 
