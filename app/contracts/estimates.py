@@ -81,6 +81,12 @@ def workload(spec: JobSpec, data: DataFigures) -> Workload:
     return Workload(tokens, holdout, seed_rows, holdout if refit else 0.0, generated, recombined)
 
 
+def teacher_rows(spec: JobSpec, seed_rows: float, refit_rows: float) -> float:
+    """That the teacher learns from, each counted as often as it is seen. `refit_rows`: of the holdout; 0 if it learns from none of them."""
+    again = spec.teacher.refit_epochs * (seed_rows + refit_rows) if refit_rows else 0.0
+    return spec.teacher.epochs * seed_rows + again
+
+
 def prior_seconds(spec: JobSpec, data: DataFigures) -> dict[Stage, float]:
     """Seconds each stage takes on the reference machine."""
     amount = workload(spec, data)
@@ -151,7 +157,7 @@ def _teacher_seconds(spec: JobSpec, seed_rows: float, refit_rows: float, tokens:
     """`refit_rows`: of the holdout, that the published teacher learns from besides; 0 if there is none."""
     teacher = spec.teacher
     views = 2 if teacher.contrastive_weight else 1
-    rows = teacher.epochs * seed_rows + (teacher.refit_epochs * (seed_rows + refit_rows) if refit_rows else 0)
+    rows = teacher_rows(spec, seed_rows, refit_rows)
     probed = seed_rows if teacher.head_init == "probe" else 0
     cost = views * rows * TEACHER_TRAIN + probed * TEACHER_FORWARD
     return min(tokens, teacher.max_tokens) * cost * parameters_of(teacher.model, "teacher")

@@ -1,6 +1,6 @@
 """Errors in the shape that clients of foreign protocols read: `{"error": "..."}`."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ClassVar
 
 from fastapi import Request, Response
@@ -9,22 +9,29 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import OperationalError
 
-from app.errors import ServiceError, field_errors
+from app.errors import Problem, ServiceError, field_errors
 from app.openapi import Responses, problems
 from app.predictions.admission import Overloaded
 from app.storage import STORAGE_AWAY
+
+_AWAY = ServiceError(503, "unavailable", "The database or the blob store does not answer.", remedy="Try again in a few seconds.").problem
 
 
 class ErrorOut(BaseModel):
     error: str
 
 
-def errors(**descriptions: str) -> Responses:
-    """Responses by status: `errors(_404="There is no such student.")`."""
-    found: Responses = {int(status.removeprefix("_")): {"model": ErrorOut, "description": text} for status, text in descriptions.items()}
+def described(model: type[BaseModel], descriptions: Mapping[str, str]) -> Responses:
+    """Responses of one shape, by status; `descriptions`: by status with an underscore before it."""
+    found: Responses = {int(status.removeprefix("_")): {"model": model, "description": text} for status, text in descriptions.items()}
     if 404 in found:  # a name with a slash in it reaches no route, and gets the service's own error
         found[404]["content"] = problems(_404="")[404]["content"]
     return found
+
+
+def errors(**descriptions: str) -> Responses:
+    """Responses by status: `errors(_404="There is no such student.")`."""
+    return described(ErrorOut, descriptions)
 
 
 def invalid(detail: str, remedy: str) -> ServiceError:
@@ -42,6 +49,10 @@ class ProtocolRoute(APIRoute):
 
     statuses: ClassVar[dict[int, int]] = {}
 
+    def answer(self, problem: Problem, headers: Mapping[str, str]) -> Response:
+        text = f"{problem.detail} {problem.remedy}" if problem.remedy else problem.detail
+        return JSONResponse({"error": text}, self.statuses.get(problem.status, problem.status), headers)
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
@@ -51,12 +62,9 @@ class ProtocolRoute(APIRoute):
             except ServiceError as error:
                 if isinstance(error, Overloaded):
                     await request.app.state.predictor.admission.hold_back()
-                problem = error.problem
-                text = f"{problem.detail} {problem.remedy}" if problem.remedy else problem.detail
-                return JSONResponse({"error": text}, self.statuses.get(problem.status, problem.status), error.headers)
+                return self.answer(error.problem, error.headers or {})
             except (OperationalError, *STORAGE_AWAY):
-                text = "The database or the blob store does not answer. Try again in a few seconds."
-                return JSONResponse({"error": text}, 503, {"Retry-After": "5"})
+                return self.answer(_AWAY, {"Retry-After": "5"})
 
         return guarded
 

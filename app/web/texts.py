@@ -44,7 +44,7 @@ class Wanted:
             raise ServiceError(422, "invalid-request", f"There is no order {self.order!r}.", remedy=f"Ask for one of: {', '.join(ORDERS)}.")
         verdict = None if self.verdict in {"", ALL} else self.verdict
         least, most = _share(self.least), _share(self.most)
-        return TextFilter(verdict, self.label or None, self.search, least, most, self.order)  # type: ignore[arg-type]
+        return TextFilter(verdict, self.label or None, self.search, least, most, self.order)  # type: ignore[arg-type]  # checked above
 
     def address(self, number: int = 1) -> dict[str, str | int]:
         """What the address of the page `number` says; nothing of what goes without saying."""

@@ -1,6 +1,7 @@
 """Tiny random models with real tokenizers, saved as ordinary model folders, and rows with an obvious signal."""
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,25 +48,27 @@ def make_rows(per_label: int, seed: int = 0) -> list[Row]:
     return list(rows.values())
 
 
-def word_pieces() -> dict[str, int]:
+WORDS = [*FILLER, *(word for words in SIGNAL.values() for word in words)]
+
+
+def word_pieces(words: Sequence[str] = WORDS) -> dict[str, int]:
     """A WordPiece vocabulary that can spell any lower-case word; the last hundred pieces occur in no text."""
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-    words = [*FILLER, *(word for words in SIGNAL.values() for word in words)]
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters), *".,?!'-", *words]
     pieces += [f"[unused{number}]" for number in range(100)]
     return {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
 
 
-def save_encoder(folder: Path, seed: int = 0, positions: int = 64) -> Path:
-    """A BertModel of two layers, 32 wide."""
-    vocabulary = word_pieces()
+def save_encoder(folder: Path, seed: int = 0, positions: int = 64, *, words: Sequence[str] = WORDS, width: int = 32) -> Path:
+    """A BertModel of two layers."""
+    vocabulary = word_pieces(words)
     torch.manual_seed(seed)
     config = BertConfig(
         vocab_size=len(vocabulary),
-        hidden_size=32,
+        hidden_size=width,
         num_hidden_layers=2,
         num_attention_heads=2,
-        intermediate_size=64,
+        intermediate_size=2 * width,
         max_position_embeddings=positions,
         # The usual 0.02 drowns so narrow a model in its layer norms; it would learn too slowly for a test.
         initializer_range=0.2,
@@ -75,24 +78,25 @@ def save_encoder(folder: Path, seed: int = 0, positions: int = 64) -> Path:
     return folder
 
 
-def causal_tokenizer() -> FastTokenizer:
+def causal_tokenizer(texts: Sequence[str] = (), size: int = 400) -> FastTokenizer:
     """Byte-level BPE, as SmolLM2's and GPT-2's: any text survives encoding and decoding."""
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
     tokenizer.decoder = ByteLevelDecoder()
-    trainer = BpeTrainer(vocab_size=400, special_tokens=[END], initial_alphabet=ByteLevel.alphabet(), show_progress=False)
-    tokenizer.train_from_iterator([f" {row.text}" for row in make_rows(20)], trainer)
+    trainer = BpeTrainer(vocab_size=size, special_tokens=[END], initial_alphabet=ByteLevel.alphabet(), show_progress=False)
+    texts = texts or [row.text for row in make_rows(20)]
+    tokenizer.train_from_iterator([f" {text}" for text in texts], trainer)
     return FastTokenizer(tokenizer_object=tokenizer, eos_token=END, pad_token=END)
 
 
-def save_llama(folder: Path, seed: int = 0) -> Path:
-    """A LlamaForCausalLM of two layers, 32 wide."""
-    tokenizer = causal_tokenizer()
+def save_llama(folder: Path, seed: int = 0, tokenizer: FastTokenizer | None = None, width: int = 32) -> Path:
+    """A LlamaForCausalLM of two layers."""
+    tokenizer = tokenizer or causal_tokenizer()
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=2,
         num_attention_heads=2,
         max_position_embeddings=128,

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.sse import format_sse_event
 from pydantic import ValidationError
 
 from app.config import get_settings
@@ -22,16 +23,14 @@ from app.predictions.service import checked_texts
 from app.protocols.openai.chat_schemas import ChatCompletion, ChatRequest, Choice, Logprobs, Message, TokenLogprob, TopLogprob, Usage
 from app.protocols.openai.errors import OpenAiRoute, errors, invalid_fields, no_such_model, refusal
 from app.protocols.openai.examples import Unreadable, last_user_text
-from app.protocols.openai.job_routes import EVENT_STREAM
 from app.protocols.openai.names import fine_tuned_name, reference_of
+from app.protocols.openai.streams import DONE, EVENT_STREAM
 from app.protocols.predictor import read
 
 router = APIRouter(prefix="/chat", route_class=OpenAiRoute)
 
 _LEAST_LOGPROB = -9999.0
 """What that API says of a probability too small to tell."""
-
-
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": inlined(ChatRequest)}}}}
 
 
@@ -93,6 +92,7 @@ async def _answered(request: Request, body: ChatRequest, text: str, top_k: int) 
     served = found.served
     # It has just answered, so this loads nothing.
     student = await run_in_threadpool(predictor.students.get, served.key)
+    # Read once more for `usage`: what the predictor counts is of all the requests that shared its call.
     pieces = int(student.encode([text]).lengths[0])
     prediction = found.predictions[0]
     choice = Choice(
@@ -118,7 +118,7 @@ def _logprob(score: Score) -> TopLogprob:
     return TopLogprob(token=score.label, logprob=logprob, bytes=list(score.label.encode()))
 
 
-def _chunks(completion: ChatCompletion, include_usage: bool) -> Iterator[str]:
+def _chunks(completion: ChatCompletion, include_usage: bool) -> Iterator[bytes]:
     """The whole answer is there at once: it is one chunk, after which comes the end."""
     whole = completion.model_dump()
     choice = whole["choices"][0]
@@ -127,8 +127,8 @@ def _chunks(completion: ChatCompletion, include_usage: bool) -> Iterator[str]:
     yield _event({**head, "choices": [delta], **({"usage": None} if include_usage else {})})
     if include_usage:
         yield _event({**head, "choices": [], "usage": whole["usage"]})
-    yield "data: [DONE]\n\n"
+    yield DONE
 
 
-def _event(value: dict[str, Any]) -> str:
-    return f"data: {json.dumps(value, separators=(',', ':'))}\n\n"
+def _event(value: dict[str, Any]) -> bytes:
+    return format_sse_event(data_str=json.dumps(value, separators=(",", ":")))

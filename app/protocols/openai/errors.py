@@ -1,20 +1,17 @@
 """Errors as the clients of OpenAI's API read them: `{"error": {"message", "type", "param", "code"}}`, under that API's statuses."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
-from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from app.errors import FieldError, Problem, ServiceError, field_errors
-from app.openapi import Responses, problems
-from app.predictions.admission import Overloaded
-from app.storage import STORAGE_AWAY
+from app.openapi import Responses
+from app.protocols.errors import ProtocolRoute, described
 
 UNUSABLE_ROWS = {"too-few-rows", "too-few-classes", "too-many-classes", "similar-labels", "unknown-test-label"}
 """Each row can be read, but they make no classifier: 422, where any other fault of a request is 400."""
@@ -43,12 +40,7 @@ class ErrorResponse(BaseModel):
 def errors(**descriptions: str) -> Responses:
     """Responses by status: `errors(_404="There is no such job.")`; 503 is among them."""
     texts = {"_503": "The database or the blob store does not answer.", **descriptions}
-    found: Responses = {
-        int(status.removeprefix("_")): {"model": ErrorResponse, "description": text} for status, text in sorted(texts.items())
-    }
-    if 404 in found:  # a name with a slash in it reaches no route, and gets the service's own error
-        found[404]["content"] = problems(_404="")[404]["content"]
-    return found
+    return described(ErrorResponse, dict(sorted(texts.items())))
 
 
 def refusal(param: str | None, detail: str, remedy: str | None = None, *, status: int = 400, code: str = "invalid_value") -> ServiceError:
@@ -72,8 +64,18 @@ def _invalid(faults: list[FieldError]) -> ServiceError:
     return ServiceError(400, "invalid-value", f"{detail}.", remedy="See docs/openai.md for what is taken.", errors=faults)
 
 
-class OpenAiRoute(APIRoute):
-    """Errors of the service leave in OpenAI's shape."""
+class OpenAiRoute(ProtocolRoute):
+    """Errors of the service, and those of FastAPI, leave in OpenAI's shape."""
+
+    def answer(self, problem: Problem, headers: Mapping[str, str]) -> Response:
+        kind = problem.type.rpartition(":")[2]
+        status = 400 if problem.status == 415 or (problem.status == 422 and kind not in UNUSABLE_ROWS) else problem.status
+        type = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+        body = ErrorBody(message=_message(problem), type=type, param=_param(problem), code=_CODES.get(kind, kind.replace("-", "_")))
+        if status == 409 and "Retry-After" not in headers:
+            # The official client sends again what was answered 409, unless it is told that nothing will change.
+            headers = {**headers, "x-should-retry": "false"}
+        return JSONResponse({"error": body.model_dump()}, status, headers)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -81,31 +83,12 @@ class OpenAiRoute(APIRoute):
         async def guarded(request: Request) -> Response:
             try:
                 return await handle(request)
-            except ServiceError as error:
-                if isinstance(error, Overloaded):
-                    await request.app.state.predictor.admission.hold_back()
-                return _answer(error.problem, error.headers or {})
             except RequestValidationError as error:
-                return _answer(_invalid(field_errors(error)).problem, {})
+                return self.answer(_invalid(field_errors(error)).problem, {})
             except HTTPException as error:
-                return _answer(refusal(None, str(error.detail), "Send JSON in UTF-8.", status=error.status_code).problem, {})
-            except (OperationalError, *STORAGE_AWAY):
-                text = "The database or the blob store does not answer."
-                away = refusal(None, text, "Try again in a few seconds.", status=503, code="unavailable")
-                return _answer(away.problem, {"Retry-After": "5"})
+                return self.answer(refusal(None, str(error.detail), "Send JSON in UTF-8.", status=error.status_code).problem, {})
 
         return guarded
-
-
-def _answer(problem: Problem, headers: dict[str, str]) -> JSONResponse:
-    kind = problem.type.rpartition(":")[2]
-    status = 400 if problem.status == 415 or (problem.status == 422 and kind not in UNUSABLE_ROWS) else problem.status
-    type = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    body = ErrorBody(message=_message(problem), type=type, param=_param(problem), code=_CODES.get(kind, kind.replace("-", "_")))
-    if status == 409 and "Retry-After" not in headers:
-        # The official client sends again what was answered 409, unless it is told that nothing will change.
-        headers = {**headers, "x-should-retry": "false"}
-    return JSONResponse({"error": body.model_dump()}, status, headers)
 
 
 def _param(problem: Problem) -> str | None:

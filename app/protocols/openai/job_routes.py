@@ -20,6 +20,7 @@ from app.protocols.openai.errors import OpenAiRoute, errors, invalid_fields
 from app.protocols.openai.job_requests import CreateJob
 from app.protocols.openai.job_schemas import Checkpoint, CursorPage, FineTuningEvent, FineTuningJob
 from app.protocols.openai.job_views import job_view
+from app.protocols.openai.streams import EVENT_STREAM
 
 router = APIRouter(prefix="/fine_tuning/jobs", route_class=OpenAiRoute)
 
@@ -28,9 +29,6 @@ After = Annotated[str | None, Query(description="Id of the last one seen.")]
 _NO_JOB = "There is no such job."
 _UNKNOWN_AFTER = "An unknown cursor, or a value out of range."
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": inlined(CreateJob)}}}}
-EVENT_STREAM: dict[str, Any] = {
-    "text/event-stream": {"itemSchema": {"type": "object", "required": ["data"], "properties": {"data": {"type": "string"}}}}
-}
 _EVENTS: Responses = {
     200: {"description": "A page of events; with `stream` all of them, until the job has ended.", "content": EVENT_STREAM}
 }
@@ -119,7 +117,7 @@ def list_events(
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         return StreamingResponse(jobs.stream_events(own_id, published), media_type="text/event-stream", headers=headers)
     page = jobs.events(session, fine_tuning_job_id, limit=limit, after=after)
-    _notice(published, [jobs.find(session, fine_tuning_job_id)])
+    _notice(published, [jobs.find(session, fine_tuning_job_id)])  # read again: it must be no older than its events
     return page
 
 
@@ -128,8 +126,9 @@ def list_checkpoints(
     fine_tuning_job_id: JobId, session: ReadSessionDep, published: Published, limit: PageLimit, after: After = None
 ) -> CursorPage[Checkpoint]:
     """The published student, once there is one."""
-    _notice(published, [jobs.find(session, fine_tuning_job_id)])
-    return jobs.list_checkpoints(session, fine_tuning_job_id, after)
+    found = jobs.find(session, fine_tuning_job_id)
+    _notice(published, [found])
+    return jobs.list_checkpoints(found[1], after)
 
 
 def _notice(published: Callable[[Any], None], found: list[jobs.Found]) -> None:

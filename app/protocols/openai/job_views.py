@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from app.contracts.estimates import workload
+from app.contracts.estimates import teacher_rows, workload
 from app.contracts.presets import PRESETS
 from app.contracts.spec import JobSpec
 from app.contracts.stages import JobStatus, Stage
@@ -37,6 +37,7 @@ _LEVELS: dict[str, Literal["warn", "error"]] = {
 def job_view(row: OpenAiJob, job: Job, history: Mapping[Stage, float]) -> FineTuningJob:
     """`history`: what `stage_history` gives."""
     shown, now = job_out(job, history), utcnow()
+    # The service's own states are all among that API's.
     status: Status = "paused" if row.paused and job.status == JobStatus.CANCELLED else job.status  # type: ignore[assignment]
     finish = int(now.timestamp() + shown.eta_seconds) if shown.eta_seconds and status in ("queued", "running") else None
     values = _hyperparameters(job)
@@ -103,16 +104,14 @@ def _hyperparameters(job: Job) -> Hyperparameters:
 
 
 def _trained_tokens(job: Job) -> int | None:
+    if job.status != JobStatus.SUCCEEDED:
+        return None
     try:
         spec = JobSpec.model_validate(job.spec)
     except ValidationError:  # of an earlier version
         return None
-    if job.status != JobStatus.SUCCEEDED:
-        return None
     amount = workload(spec, data_figures(job.dataset))
-    rows = spec.teacher.epochs * amount.seed_rows
-    if amount.refit_rows:
-        rows += spec.teacher.refit_epochs * (amount.seed_rows + amount.refit_rows)
+    rows = teacher_rows(spec, amount.seed_rows, amount.refit_rows)
     return round(rows * min(amount.tokens, spec.teacher.max_tokens))
 
 

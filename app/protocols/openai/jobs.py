@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator, Callable
 
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from sqlalchemy import String, cast, select, tuple_
 from sqlalchemy.orm import Session, selectinload
 
@@ -21,12 +22,13 @@ from app.protocols.openai.job_requests import CreateJob, job_spec
 from app.protocols.openai.job_schemas import Checkpoint, CursorPage, FineTuningEvent, FineTuningJob
 from app.protocols.openai.job_views import checkpoints, event_view, job_view
 from app.protocols.openai.names import EVENT, job_id, student_name
+from app.protocols.openai.streams import DONE
 from app.storage import get_storage
 from app.tables import Event, Job, OpenAiJob
 
 Found = tuple[OpenAiJob, Job]
 Published = Callable[[Job], None]
-NO_METADATA = "null"
+_NO_METADATA = "null"
 
 
 def create_job(body: CreateJob) -> FineTuningJob:
@@ -123,18 +125,18 @@ def events(session: Session, identifier: str, *, limit: int, after: str | None) 
     return CursorPage[FineTuningEvent](data=found[:limit], has_more=len(found) > limit)
 
 
-def list_checkpoints(session: Session, identifier: str, after: str | None) -> CursorPage[Checkpoint]:
-    found = checkpoints(find(session, identifier)[1])
+def list_checkpoints(job: Job, after: str | None) -> CursorPage[Checkpoint]:
+    found = checkpoints(job)
     if after is not None and after not in [item.id for item in found]:
         raise refusal("after", f"There is no checkpoint {after[:60]!r} to go on after.", "Pass the id of the last one seen.")
     return CursorPage[Checkpoint](data=[] if after else found, has_more=False)
 
 
-async def stream_events(own_id: str, published: Published) -> AsyncIterator[str]:
+async def stream_events(own_id: str, published: Published) -> AsyncIterator[bytes]:
     """Events as they come, the oldest first, each as a message of Server-Sent Events; ends when the job has, or when the server stops."""
     async for event in follow_events(own_id, 0, published):
-        yield f"data: {event_view(event).model_dump_json()}\n\n" if event else ": still there\n\n"
-    yield "data: [DONE]\n\n"
+        yield format_sse_event(data_str=event_view(event).model_dump_json()) if event else KEEPALIVE_COMMENT
+    yield DONE
 
 
 def metadata_filter(query: dict[str, str]) -> dict[str, str] | None:
@@ -144,7 +146,7 @@ def metadata_filter(query: dict[str, str]) -> dict[str, str] | None:
         # Neither database can look for a NUL, nor for a name with a quote in it.
         if "\x00" in f"{name}{value}" or '"' in name or "\\" in name:
             raise refusal("metadata", f"{name[:64]!r} cannot be looked for.", "Filter by another name.")
-    if "metadata" in query and query["metadata"] != NO_METADATA:
+    if "metadata" in query and query["metadata"] != _NO_METADATA:
         raise refusal("metadata", "It is no filter.", "Send metadata[name]=value, or metadata=null.")
     return {} if "metadata" in query else wanted or None
 

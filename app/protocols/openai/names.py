@@ -31,7 +31,8 @@ def reference_of(model: str) -> str:
         if len(parts) != 5:
             raise no_such_model(model)
         model = f"{parts[3]}:{parts[4]}"
-    name, separator, rest = re.match(r"([^@:]*)([@:]?)(.*)", model, re.DOTALL).groups()  # type: ignore[union-attr]  # it matches any text
+    name, *tail = re.split("([@:])", model, maxsplit=1)
+    separator, rest = tail or ("", "")
     known = {"": "", ":": "[0-9]{1,9}", "@": ALIAS_PATTERN}
     if not re.fullmatch(NAME_PATTERN, name) or not re.fullmatch(known[separator], rest):
         raise no_such_model(model)

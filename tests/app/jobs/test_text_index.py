@@ -104,7 +104,12 @@ def test_a_page_goes_on_after_a_text_that_does_not_match(path: Path) -> None:
 def test_a_file_is_read_once_and_the_least_recently_used_is_forgotten(path: Path) -> None:
     read: list[Path] = []
     size = TextIndex(path).bytes
-    cache = IndexCache(2 * size, lambda path: read.append(path) or TextIndex(path))  # type: ignore[func-returns-value]
+
+    def reading(path: Path) -> TextIndex:
+        read.append(path)
+        return TextIndex(path)
+
+    cache = IndexCache(2 * size, reading)
     together(*[lambda: cache.get("one", path)] * 4)
     assert len(read) == 1
     cache.get("two", path)

@@ -43,7 +43,7 @@ def test_messages_are_sent_as_they_come(api: TestClient, target: Receiver) -> No
     webhook = subscribe(api, target.url())
     for number in (1, 2):
         api.post(f"/webhooks/{webhook['id']}/test")
-        wait_for(lambda: len(target.received) == number, what=f"message {number}")  # noqa: B023
+        wait_for(lambda number=number: len(target.received) == number, what=f"message {number}")
     wait_for(lambda: {delivery["status"] for delivery in log(api, webhook)} == {"delivered"}, what="the records")
 
 
