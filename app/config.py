@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.contracts.stages import Stage
@@ -28,6 +28,9 @@ class Limits(BaseModel):
     bulk_max_bytes: int = 500_000_000
     bulk_max_rows: int = 1_000_000
     page_size: int = 100
+    json_max_bytes: int = 5_000_000
+    body_grace_seconds: float = Field(30.0, gt=0, description="For a body to arrive, and as long again as it takes at `body_min_rate`.")
+    body_min_rate: float = Field(20_000.0, gt=0, description="Bytes per second, on the average.")
 
 
 class Serving(BaseModel):
@@ -82,7 +85,12 @@ class Settings(BaseSettings):
     redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias=AliasChoices("GENDISTIL_REDIS_URL", "REDIS_URL", "redis_url"))
     storage_url: str = Field("", validation_alias=AliasChoices("GENDISTIL_STORAGE_URL", "STORAGE_URL", "storage_url"))
     default_preset: str = "fast"
+    models: list[str] = Field([], description="Patterns of the hub ids and folders that a job may name beside the presets' own models.")
     student_cache_bytes: int = Field(512_000_000, description="Published students kept hot in one API process.")
+    keys: Literal["auto", "required", "off"] = Field(
+        "auto", description="API keys. `auto`: none are asked for, and the service answers on a loopback address alone."
+    )
+    session_secret: SecretStr = Field(SecretStr(""), description="Signs the web page's sessions; unset: one of the data folder's own.")
     idempotency_seconds: int = Field(86_400, description="For which an Idempotency-Key is remembered.")
     gc_grace_seconds: int = Field(3600, description="Younger blobs are no garbage: the row of what is being made is yet to come.")
     log_format: Literal["auto", "json", "text"] = Field("auto", description="`auto`: text on a terminal, else JSON.")

@@ -14,6 +14,7 @@ from types import FrameType
 
 import httpx
 
+from app.embedded_keys import Mode, check_address, first_key, shown
 from app.embedded_parts import (
     EmbeddedError,
     check_packages,
@@ -30,7 +31,7 @@ from app.embedded_parts import (
 )
 from app.processes import Child, signal_on_parent_death, tail
 
-__all__ = ["EmbeddedError", "run"]
+__all__ = ["EmbeddedError", "prepare", "run"]
 
 READY_SECONDS = 90.0
 API_GRACE, HELPER_GRACE, WORKER_GRACE, REDIS_GRACE = 10.0, 5.0, 20.0, 5.0
@@ -55,25 +56,30 @@ def run(
     data_dir: Path = Path(".gendistil"),
     *,
     teachers: Sequence[str] = (),
+    keys: bool = False,
     say: Say = lambda line: print(line, flush=True),
     parent: int | None = None,
 ) -> None:
     """Runs the service until SIGINT or SIGTERM, then stops the API, the workers and Redis, in this order. Call it from the main thread.
 
-    `teachers`: students whose teachers shall answer where they abstain, in one more process.
+    `teachers`: students whose teachers shall answer where they abstain, in one more process. `keys`: asks for API keys, and makes and
+    prints the first one.
     `DATABASE_URL` and `STORAGE_URL` are used if they are set; Redis is always its own. `parent`: the pid of the process that
     started this one, with which the service shall end too (Linux). Raises `EmbeddedError` if something is missing or taken, if the
     API or Redis dies, or if the worker cannot be kept up.
     """
     if parent is not None:
         signal_on_parent_death(signal.SIGTERM, parent)
+    mode = check_address(host, data_dir, required=keys)
     check_packages()
     redis_server = find_redis_server()
     data_dir = prepare_folder(data_dir)
     with _lock(data_dir), _signals() as stop:
         check_port(host, port)
-        service = _Service(host, port, data_dir, stop, _forgiving(say), teachers)
+        service = _Service(host, port, data_dir, stop, _forgiving(say), mode, teachers)
         try:
+            if keys and (key := first_key(data_dir)):
+                say("\n".join(shown(key)))
             service.start(redis_server)
             service.watch()
         except _Stopped:
@@ -81,6 +87,16 @@ def run(
         finally:
             service.stop()
     _forgiving(say)("Stopped.")
+
+
+def prepare(host: str, data_dir: Path, *, keys: bool) -> list[str]:
+    """What `run` begins with, for a caller that starts it with its output in a file, where a key must not stand.
+
+    Returns lines to show, with the first key if it made one. Raises `EmbeddedError` as `run` does.
+    """
+    check_address(host, data_dir, required=keys)
+    key = first_key(prepare_folder(data_dir)) if keys else None
+    return shown(key) if key else []
 
 
 def _forgiving(say: Say) -> Say:
@@ -139,6 +155,7 @@ class _Service:
     data_dir: Path
     stopped: threading.Event
     say: Say
+    keys: Mode
     teachers: Sequence[str] = ()
     redis: Child | None = None
     worker: Child | None = None
@@ -164,7 +181,7 @@ class _Service:
         self.say(f"Data folder  {self.data_dir}")
         self.redis, redis_url = start_redis(redis_server, self.data_dir)
         self.say(f"Redis        started      (log: {self.redis.log})")
-        self.env = child_environment(self.data_dir, redis_url)
+        self.env = child_environment(self.data_dir, redis_url, self.keys)
         self._check_stop()
         upgrade_database(self.data_dir)
         self.say("Database     up to date")

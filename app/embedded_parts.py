@@ -26,6 +26,7 @@ from app.migrate import upgrade
 from app.processes import Child, tail
 
 REDIS_START_SECONDS = 15.0
+GUARDED = "app.http_guard:GuardedProtocol"
 _MAX_LOG_BYTES = 10_000_000
 
 
@@ -91,18 +92,19 @@ def check_port(host: str, port: int) -> None:
         raise EmbeddedError(f"Cannot listen on {host} port {port}: {error.strerror}.", "Choose another --host or --port.") from error
 
 
-def child_environment(data_dir: Path, redis_url: str) -> dict[str, str]:
-    """What the worker and the API run in: this process's own environment, with the data folder and Redis settled, and logs for people.
+def child_environment(data_dir: Path, redis_url: str, keys: str) -> dict[str, str]:
+    """What the worker and the API run in: this process's own environment, with data folder, Redis and `keys` settled, and logs for people.
 
     Raises `EmbeddedError` if a setting is wrong.
     """
     # Celery would prefer these to the URL it is given.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CELERY_BROKER")}
-    chosen = _settings(data_dir).log_format
+    chosen = read_settings(data_dir).log_format
     return {
         **kept,
         "GENDISTIL_DATA_DIR": str(data_dir),
         "GENDISTIL_REDIS_URL": redis_url,
+        "GENDISTIL_KEYS": keys,
         "GENDISTIL_LOG_FORMAT": "text" if chosen == "auto" else chosen,
         "PYTHONUNBUFFERED": "1",
     }
@@ -110,7 +112,7 @@ def child_environment(data_dir: Path, redis_url: str) -> dict[str, str]:
 
 def upgrade_database(data_dir: Path) -> None:
     """Applies the migrations. Raises `EmbeddedError` if a setting is wrong or the database cannot be reached."""
-    url = _settings(data_dir).resolved_database_url()
+    url = read_settings(data_dir).resolved_database_url()
     try:
         upgrade(url)
     except OperationalError as error:
@@ -120,7 +122,8 @@ def upgrade_database(data_dir: Path) -> None:
         ) from error
 
 
-def _settings(data_dir: Path) -> Settings:
+def read_settings(data_dir: Path) -> Settings:
+    """Raises `EmbeddedError`."""
     try:
         return Settings(data_dir=data_dir)
     except ValidationError as error:
@@ -184,9 +187,9 @@ def start_teacher(students: Sequence[str], logs: Path, env: dict[str, str]) -> C
 
 def start_api(host: str, port: int, logs: Path, env: dict[str, str]) -> Child:
     """uvicorn, as a process of its own, so that its memory holds the API alone."""
-    command = [sys.executable, "-m", "uvicorn", "app.main:app", "--host", host, "--port", str(port), "--no-use-colors"]
+    command = [sys.executable, "-m", "uvicorn", "app.main:app", "--http", GUARDED, "--host", host, "--port", str(port), "--no-use-colors"]
     # A long answer would hold a graceful shutdown for as long as it takes.
-    return Child("API", [*command, "--timeout-graceful-shutdown", "5"], fresh_log(logs / "api.log"), env)
+    return Child("API", [*command, "--no-server-header", "--timeout-graceful-shutdown", "5"], fresh_log(logs / "api.log"), env)
 
 
 def free_port() -> int:

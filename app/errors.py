@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
+from starlette.types import Scope
 
 CONTENT_TYPE = "application/problem+json"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -80,23 +81,32 @@ def install_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(ServiceError)
     async def service_error(request: Request, error: ServiceError) -> JSONResponse:
-        return _respond(request, error)
+        return respond(request.scope, error)
 
     @app.exception_handler(RequestValidationError)
     async def invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
         errors = field_errors(error)
         detail = "; ".join(f"{item.column or 'body'}: {item.detail}" for item in errors[:3])
-        return _respond(request, ServiceError(422, "invalid-request", detail, remedy="See /docs for what this call takes.", errors=errors))
+        return respond(
+            request.scope, ServiceError(422, "invalid-request", detail, remedy="See /docs for what this call takes.", errors=errors)
+        )
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
-        kinds = {400: "unreadable-body", 404: "route-not-found", 405: "method-not-allowed"}
-        remedy = "Send JSON in UTF-8." if error.status_code == 400 else "See /docs for the routes."
+        kinds = {
+            400: "unreadable-body",
+            404: "route-not-found",
+            405: "method-not-allowed",
+            408: "body-timeout",
+            413: "upload-too-large",
+        }
+        remedies = {400: "Send JSON in UTF-8.", 408: "Send it faster, or raise the setting.", 413: "Send less, or raise the setting."}
+        remedy = remedies.get(error.status_code, "See /docs for the routes.")
         answer = ServiceError(error.status_code, kinds.get(error.status_code, "http-error"), str(error.detail), remedy=remedy)
         answer.headers = dict(error.headers) if error.headers else None
         if error.status_code == 405:
             answer.headers = {"Allow": ", ".join(_allowed(request))}
-        return _respond(request, answer)
+        return respond(request.scope, answer)
 
 
 def _allowed(request: Request) -> list[str]:
@@ -106,7 +116,8 @@ def _allowed(request: Request) -> list[str]:
     return [scope["method"] for scope in scopes if any(route.matches(scope)[0] == Match.FULL for route in routes)]
 
 
-def _respond(request: Request, error: ServiceError) -> JSONResponse:
-    problem = error.problem.model_copy(update={"request_id": getattr(request.state, "request_id", None)})
+def respond(scope: Scope, error: ServiceError) -> JSONResponse:
+    """The answer to the request of `scope`."""
+    problem = error.problem.model_copy(update={"request_id": scope.get("state", {}).get("request_id")})
     body: dict[str, Any] = problem.model_dump(exclude_none=True)
     return JSONResponse(body, status_code=problem.status, media_type=CONTENT_TYPE, headers=error.headers)

@@ -13,16 +13,22 @@ from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import ParamSpec, TextIO, TypeVar
+from typing import Any, ParamSpec, TextIO, TypeVar
 
 from app.config import get_settings
+from app.tracebacks import frames_of
 
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
 _NO_FIELDS: Mapping[str, object] = {}
 _fields: ContextVar[Mapping[str, object]] = ContextVar("log_fields", default=_NO_FIELDS)
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# And what a terminal obeys though it is no control: ends of lines, and orders to write from right to left.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _INPUT_VALUE = re.compile(r"input_value=.*, input_type=")
+QUIET = {"quiet": True}
+"""`extra` of a line about work on users' texts: above DEBUG its trace does not have what its exceptions say, which may quote one."""
+_AT_WORK_ON_TEXTS = {"asyncio", "celery.app.trace", "uvicorn.error"}
+"""Loggers of those who run our code, and log what it raises."""
 _NEEDS_QUOTES = re.compile(r'[\s="]')
 
 
@@ -39,6 +45,11 @@ def context(**fields: object) -> Iterator[None]:
 def bind(**fields: object) -> None:
     """Adds the fields to every further line of this asyncio task or thread."""
     _fields.set({**_fields.get(), **fields})
+
+
+def bound(name: str) -> object:
+    """A field of here and now; None if there is none."""
+    return _fields.get().get(name)
 
 
 def carried(call: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
@@ -60,8 +71,14 @@ class _Formatter(logging.Formatter):
         return {name: value for name, value in {**self.process_fields, **_fields.get()}.items() if value is not None}
 
     def trace(self, record: logging.LogRecord) -> str:
-        parts = [self.formatException(record.exc_info)] if record.exc_info else []
+        parts = [self._exception(record, record.exc_info)] if record.exc_info else []
         return _without_inputs("\n".join([*parts, record.stack_info] if record.stack_info else parts))
+
+    def _exception(self, record: logging.LogRecord, given: Any) -> str:
+        quiet = getattr(record, "quiet", False) or record.name in _AT_WORK_ON_TEXTS
+        if quiet and given[1] is not None and not logging.getLogger().isEnabledFor(logging.DEBUG):
+            return frames_of(given[1])
+        return self.formatException(given)
 
 
 class JsonFormatter(_Formatter):

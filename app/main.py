@@ -12,25 +12,35 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
 
+from app.access.exposure import LoopbackOnly, check_exposure
+from app.access.keyring import Keyring
+from app.access.middleware import AccessMiddleware, Shape
+from app.access.routes import router as access
+from app.access.rules import Rules
+from app.access.sessions import Sessions, session_secret
 from app.bulk.routes import router as bulk
 from app.bundles.routes import router as bundles
-from app.config import get_settings
+from app.config import Settings, get_settings
 from app.datasets.routes import router as datasets
 from app.errors import CONTENT_TYPE, Problem, install_handlers
 from app.jobs.routes import router as jobs
-from app.logs import configure_logging
+from app.logs import QUIET, configure_logging
 from app.maintenance.routes import router as maintenance
 from app.openapi import DescribedApi, problems
 from app.predictions.cache import StudentCache
 from app.predictions.predictor import Predictor, names_followed
 from app.predictions.routes import router as predictions
 from app.predictions.runtime import StudentRuntime, load_student
+from app.protocols.errors import InferenceRoute, ProtocolRoute
 from app.protocols.hugging_face import router as hugging_face
+from app.protocols.openai.errors import OpenAiRoute
 from app.protocols.openai.routes import router as openai
 from app.protocols.routes import router as inference_v2
 from app.shutdown import noticed_shutdown
 from app.storage import STORAGE_AWAY, get_storage
 from app.students.routes import router as students
+from app.system.bodies import BodyLimitMiddleware
+from app.system.headers import secured
 from app.system.metrics import Metrics, MetricsMiddleware
 from app.system.middleware import REQUEST_ID, AccessLogMiddleware, RequestIdMiddleware
 from app.system.routes import router as system
@@ -40,6 +50,7 @@ from app.webhooks.routes import router as webhooks
 
 logger = logging.getLogger(__name__)
 
+_SHAPES: dict[str, Shape] = {"v1": OpenAiRoute.answer, "v2": InferenceRoute.answer, "hf": ProtocolRoute.answer}
 DESCRIPTION = "Turns a small labelled text dataset into a compact classifier, and serves it. Errors are problem+json (RFC 9457)."
 
 
@@ -55,12 +66,15 @@ def create_app() -> FastAPI:
         # FastAPI's own pages load their scripts from another host; app/web has one that does not.
         docs_url=None,
         redoc_url=None,
+        # It would lead to whatever host the request names.
+        redirect_slashes=False,
     )
     app.state.metrics = Metrics()
     app.state.bulk_checks = CapacityLimiter(2)
     settings = get_settings()
+    _install_access(app, settings)
     app.state.students = StudentCache(_load_student, settings.student_cache_bytes)
-    app.state.predictor = Predictor(settings.serving, app.state.students, len(os.sched_getaffinity(0)))
+    app.state.predictor = Predictor(settings.serving, app.state.students, len(os.sched_getaffinity(0)), settings.redis_url)
     app.state.published = app.state.predictor.resolver.notice
     app.state.metrics.registry.register(app.state.predictor.telemetry)
     app.state.metrics.registry.register(app.state.predictor.shadows.counter)
@@ -73,10 +87,11 @@ def create_app() -> FastAPI:
         app.include_router(router)
     for router in (students, bundles):
         app.include_router(router, dependencies=followed)
-    for router in (bulk, webhooks, inference_v2, hugging_face, openai, maintenance, system, web):
+    for router in (access, bulk, webhooks, inference_v2, hugging_face, openai, maintenance, system, web):
         app.include_router(router)
     install_handlers(app)
     _install_fallbacks(app)
+    app.add_middleware(BodyLimitMiddleware, limits=settings.limits)
     app.add_middleware(MetricsMiddleware, metrics=app.state.metrics)
     app.add_middleware(AccessLogMiddleware)
     app.add_middleware(RequestIdMiddleware)
@@ -86,6 +101,9 @@ def create_app() -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     predictor: Predictor = app.state.predictor
+    keyring: Keyring | None = app.state.keyring
+    if keyring is not None:
+        keyring.start()
     predictor.resolver.start()
     predictor.shadows.start()
     predictor.traffic.start()
@@ -95,6 +113,26 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         finally:
             predictor.close()
             await predictor.cascade.close()
+            await predictor.rates.close()
+            if keyring is not None:
+                keyring.stop()
+
+
+def _install_access(app: FastAPI, settings: Settings) -> None:
+    """The innermost middleware, so that refusals too are counted, logged and have a request id."""
+    app.state.keyring = app.state.sessions = None
+    if settings.keys == "required":
+        app.state.keyring = Keyring(settings.serving.refresh_seconds)
+        app.state.sessions = Sessions(session_secret(settings.session_secret.get_secret_value(), settings.data_dir))
+        app.add_middleware(
+            AccessMiddleware,
+            rules=lambda: Rules(app.router.routes),
+            keyring=app.state.keyring,
+            sessions=app.state.sessions,
+            shapes=_SHAPES,
+        )
+    elif settings.keys == "auto":
+        app.add_middleware(LoopbackOnly)
 
 
 def _load_student(key: str) -> StudentRuntime:
@@ -122,7 +160,7 @@ def _install_fallbacks(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> JSONResponse:
         request_id = request.state.request_id
-        logger.error("%s", type(error).__name__, exc_info=error)
+        logger.error("%s", type(error).__name__, exc_info=error, extra=QUIET)
         return _problem(request, 500, "internal-error", f"Request {request_id} failed inside the service.", "See the service's log.", {})
 
 
@@ -131,7 +169,10 @@ def _problem(request: Request, status: int, type: str, detail: str, remedy: str,
     title = type.replace("-", " ").capitalize()
     problem = Problem(type=f"urn:gendistil:{type}", title=title, status=status, detail=detail, remedy=remedy, request_id=request_id)
     body = problem.model_dump(exclude_none=True)
-    return JSONResponse(body, status, headers={**headers, REQUEST_ID: request_id}, media_type=CONTENT_TYPE)
+    answer = JSONResponse(body, status, headers={**headers, REQUEST_ID: request_id}, media_type=CONTENT_TYPE)
+    # Starlette answers 500 outside of all middleware.
+    answer.raw_headers = secured(answer.raw_headers)
+    return answer
 
 
 def __getattr__(name: str) -> FastAPI:
@@ -139,6 +180,7 @@ def __getattr__(name: str) -> FastAPI:
     if name != "app":
         raise AttributeError(name)
     configure_logging()
+    check_exposure(get_settings().keys)
     made = globals()["app"] = create_app()
     # What has been imported stays: without it, a full collection no longer holds up requests for a tenth of a second.
     gc.collect()

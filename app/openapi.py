@@ -1,19 +1,30 @@
 """How calls are described in OpenAPI where FastAPI cannot tell: errors, bodies read by hand, and parameters as they are sent."""
 
+import copy
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
+from starlette.routing import BaseRoute
 
 from app.config import get_settings
 from app.errors import CONTENT_TYPE, Problem
+from app.principals import Need, need_of
 
 Responses = dict[int | str, dict[str, Any]]
 
 
+KEY = "key"
+_SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An API key, where the service asks for keys. The scope that a call needs stands with it.",
+}
 _EXAMPLES = Path(__file__).with_name("openapi_examples.json")
 _LISTS: dict[str, dict[str, Any]] = {"items": {"has_more": True, "next_after": 17}, "data": {"object": "list", "has_more": False}}
 """What stands beside the items of a list, by the name that these have."""
@@ -26,8 +37,11 @@ class DescribedApi(FastAPI):
         if self.openapi_schema is None:
             largest = get_settings().limits.page_size
             document = super().openapi()
+            needs = needs_of(self.router.routes)
+            document["components"]["securitySchemes"] = {KEY: _SCHEME}
             for address, path in document["paths"].items():
                 for method, operation in path.items():
+                    _add_access(operation, needs[method.upper(), address])
                     _add_examples(f"{method.upper()} {address}", operation, document["components"]["schemas"])
                     for response in operation["responses"].values():
                         _drop_second_type(response.get("content", {}))
@@ -36,6 +50,15 @@ class DescribedApi(FastAPI):
                         if parameter["name"] == "limit":
                             parameter["schema"]["maximum"] = largest
         return super().openapi()
+
+
+def needs_of(routes: Sequence[BaseRoute]) -> dict[tuple[str, str], Need]:
+    """What each call needs, by method and path template."""
+    found: dict[tuple[str, str], Need] = {}
+    for route in iter_route_contexts(routes):
+        for method in route.methods or ():
+            found.setdefault((method, route.path or ""), need_of(route.endpoint, method))
+    return found
 
 
 def problems(**descriptions: str) -> Responses:
@@ -62,6 +85,20 @@ def inlined(model: type[BaseModel]) -> dict[str, Any]:
         return {name: put_in(value) for name, value in part.items()}
 
     return {name: put_in(value) for name, value in schema.items()}
+
+
+def _add_access(operation: dict[str, Any], need: Need) -> None:
+    """The scope, and how the call is refused without it: in the shape of its other errors."""
+    if need == "public":
+        operation["security"] = []
+        return
+    operation["security"] = [{KEY: [need]}]
+    answers = operation["responses"]
+    shape = next(answers[status]["content"] for status in ("400", "503") if "content" in answers.get(status, {}))
+    refusals = {"401": "The service asks for API keys, and none came that is good.", "403": f"The API key lacks the scope `{need}`."}
+    for status, text in refusals.items():
+        answers.setdefault(status, {"description": text, "content": copy.deepcopy(shape)})
+    operation["responses"] = dict(sorted(answers.items()))
 
 
 def _drop_second_type(content: dict[str, Any]) -> None:

@@ -30,13 +30,17 @@ def hold_dataset_content(session: Session, content_hash: str) -> None:
         session.connection()  # begins the transaction, and with it SQLite's one write lock
 
 
-def artefacts_in_use(session: Session, keys: Collection[str]) -> set[str]:
-    """Those of `keys` that a stage run, ended or not, a student, or a bulk prediction that has not ended names."""
+def artefacts_in_use(session: Session, keys: Collection[str], but_for: str = "") -> set[str]:
+    """Those of `keys` that a stage run, ended or not, a student, or a bulk prediction that has not ended names.
+
+    `but_for`: the id of a job whose stage runs do not count.
+    """
     used: set[str] = set()
     listed = list(keys)
     for start in range(0, len(listed), _AT_ONCE):
         part = listed[start : start + _AT_ONCE]
-        used.update(key for key in session.scalars(select(StageRun.artefact_key).where(StageRun.artefact_key.in_(part))) if key)
+        runs = (StageRun.artefact_key.in_(part), StageRun.job_id != but_for)
+        used.update(key for key in session.scalars(select(StageRun.artefact_key).where(*runs)) if key)
         used.update(session.scalars(select(Student.artefact_key).where(Student.artefact_key.in_(part))))
         unfinished = (BulkPrediction.status.in_(OPEN_BULK), BulkPrediction.artefact_key.in_(part))
         used.update(session.scalars(select(BulkPrediction.artefact_key).where(*unfinished)))
@@ -44,11 +48,12 @@ def artefacts_in_use(session: Session, keys: Collection[str]) -> set[str]:
 
 
 def datasets_in_use(session: Session, hashes: Collection[str]) -> set[str]:
-    """Those content hashes that a dataset has."""
+    """Those content hashes that a dataset has whose rows are to be there."""
     used: set[str] = set()
     listed = list(hashes)
     for start in range(0, len(listed), _AT_ONCE):
-        used.update(session.scalars(select(Dataset.content_hash).where(Dataset.content_hash.in_(listed[start : start + _AT_ONCE]))))
+        part = (Dataset.content_hash.in_(listed[start : start + _AT_ONCE]), Dataset.rows_removed_at.is_(None))
+        used.update(session.scalars(select(Dataset.content_hash).where(*part)))
     return used
 
 

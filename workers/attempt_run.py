@@ -20,12 +20,12 @@ from app.contracts.students import STUDENT_MANIFEST_FILE, StudentManifest
 from app.jobs.lifecycle import JobStopped, cancel_running, fail_stage, finish_stage, publish_version, release_stage
 from app.jobs.promotion import ChampionMoved
 from app.jobs.sharding import rebuild, shard_stage
-from app.logs import context
+from app.logs import QUIET, context
 from app.storage import get_storage
 from app.tables import Job
 from workers.attempt import Attempt, persist
 from workers.execution import JobContext, Lost, Outcome, StageExecution
-from workers.failures import classify
+from workers.failures import classify, told
 from workers.gate import compare_with_latest
 from workers.recorder import DatabaseRecorder, StageCancelled, StageReleased, StoredCheckpoints
 
@@ -89,7 +89,7 @@ def _run_attempt(attempt: Attempt, isolated: bool) -> None:
         persist(lambda session: release_stage(session, attempt.run_id, attempt.attempt))
     # Whatever a stage raises must end in its row, or the job would wait for ever.
     except Exception as error:
-        logger.exception("%s: %s", stage, classify(error).type)
+        logger.exception("%s: %s", stage, classify(error).type, extra=QUIET)
         # What is to be told of the attempt must not hide why it failed.
         with suppress(SQLAlchemyError):
             recorder.write()
@@ -129,7 +129,7 @@ def _finish(session: Session, attempt: Attempt, outcome: Outcome, comparison: Co
 
 
 def _fail(session: Session, attempt: Attempt, error: Exception) -> None:
-    worker, failure = get_settings().worker, classify(error)
+    worker, failure = get_settings().worker, told(error)
     if isinstance(error, Lost):
         rebuild(session, attempt.run_id, attempt.attempt, error.stages, failure.as_error(), worker.max_attempts)
         return

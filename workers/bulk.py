@@ -19,10 +19,11 @@ from app.bulk import lifecycle
 from app.config import Settings, get_settings
 from app.contracts.bulk import BULK_QUEUE
 from app.database import read_session_factory, transaction
-from app.logs import context
+from app.logs import QUIET, context
 from app.queue import messages_waiting
 from app.storage import BlobStore, file_sha256, get_storage
 from app.tables import BulkPrediction
+from app.tracebacks import WITHHELD, is_tellable, place_of
 from workers.attempt import persist
 from workers.runner import worker_name
 from workers.scratch import Scratch
@@ -130,7 +131,7 @@ def _run(row: BulkPrediction, settings: Settings) -> None:
     # Whatever is raised must end in the row, or its caller would wait for ever.
     except Exception as error:
         fault, retry = _classify(error)
-        logger.exception("bulk prediction: %s", fault["type"])
+        logger.exception("bulk prediction: %s", fault["type"], extra=QUIET)
         worker = settings.worker
         delay = timedelta(seconds=worker.retry_seconds)
         persist(
@@ -228,7 +229,7 @@ def _classify(error: Exception) -> tuple[dict[str, Any], bool]:
     from app.predictions.runtime import BrokenStudent
 
     again = "Send the file again."
-    detail = str(error) or type(error).__name__
+    detail = (str(error) or type(error).__name__) if is_tellable(error) else WITHHELD
     match error:
         case _DamagedInput():
             return _fault("damaged-input", detail, f"Check the blob store. {again}"), False
@@ -245,7 +246,7 @@ def _classify(error: Exception) -> tuple[dict[str, Any], bool]:
             return _fault("storage-unavailable", detail, f"Check the store and its permissions. {again}"), True
         case _:
             remedy = "The worker's log has the trace; please report it."
-            return _fault("internal-error", f"{type(error).__name__}: {detail}", remedy), False
+            return _fault("internal-error", f"{type(error).__name__} at {place_of(error)}: {detail}", remedy), False
 
 
 def _fault(type: str, detail: str, remedy: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app.contracts.artefacts import ArtefactManifest, FileEntry, artefact_key, spec_of
+from app.contracts.memorisation import Memorisation
 from app.contracts.rows import content_hash, parse_rows
 from app.contracts.spec import JobSpec
 from app.contracts.stages import GRAPH, Stage
@@ -212,7 +213,12 @@ def shard_key(whole: str, number: int) -> str:
 
 def _generate_inputs(run: StageExecution) -> GenerateInputs:
     return GenerateInputs(
-        run.split, run.artefact(Stage.FINETUNE_GENERATOR), run.spec.generator, run.spec.generate, shrink=run.context.shrink
+        run.split,
+        run.artefact(Stage.FINETUNE_GENERATOR),
+        run.spec.generator,
+        run.spec.generate,
+        shrink=run.context.shrink,
+        tell=run.spec.privacy.tell_samples,
     )
 
 
@@ -226,17 +232,22 @@ def _distil_inputs(run: StageExecution) -> DistilInputs:
     return DistilInputs(run.split, teacher, transfer, run.spec.distil, shrink=run.context.shrink)
 
 
-def _verdicts(run: StageExecution) -> dict[str, int]:
+def _verdicts(generated: ArtefactManifest | None, labelled: ArtefactManifest | None) -> dict[str, int]:
     """Generated texts by verdict: the filters', and a person's, which the label stage puts in force."""
-    generated, labelled = (run.storage.manifest(run.context.done[stage]) for stage in (Stage.GENERATE, Stage.LABEL))
     verdicts: dict[str, int] = dict(generated.metrics["verdicts"]) if generated else {}
     if generated and labelled and (rejected := labelled.metrics.get("rejected_texts")):
         verdicts |= {KEPT: verdicts[KEPT] - rejected, REJECTED: rejected}
     return verdicts
 
 
+def _memorisation(generated: ArtefactManifest | None) -> Memorisation | None:
+    # An earlier version's stage did not count it.
+    counted = generated.metrics.get("memorisation") if generated else None
+    return Memorisation.model_validate(counted) if counted else None
+
+
 def _publish(run: StageExecution, out: Path, recorder: Recorder) -> Any:
-    generated, verdicts = run.storage.manifest(run.context.done[Stage.GENERATE]), _verdicts(run)
+    generated, labelled = (run.storage.manifest(run.context.done[stage]) for stage in (Stage.GENERATE, Stage.LABEL))
     inputs = PublishInputs(
         split=run.split,
         holdout_source="test" if run.context.has_test else "split",
@@ -245,10 +256,11 @@ def _publish(run: StageExecution, out: Path, recorder: Recorder) -> Any:
         transfer=run.artefact(Stage.LABEL),
         teacher_spec=run.spec.teacher,
         spec=run.spec.publish,
-        generated=verdicts,
+        generated=_verdicts(generated, labelled),
         warnings=generated.warnings if generated else [],
         lineage=run.lineage(),
         shrink=run.context.shrink,
+        memorisation=_memorisation(generated),
     )
     return publish(inputs, out, recorder)
 

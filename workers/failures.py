@@ -2,12 +2,14 @@
 
 import errno
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+from pydantic import ValidationError
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from app.storage import TornArtefact
+from app.tracebacks import WITHHELD, is_tellable, place_of
 from workers.execution import DamagedDataset, Lost
 from workers.models import ModelUnavailable
 from workers.training.onnx_export import ParityError
@@ -58,6 +60,17 @@ def classify(error: BaseException) -> Failure:
             return Failure("invalid-spec", detail, "Mend the spec as the message says, then submit again.")
         case _:
             return Failure("internal-error", f"{type(error).__name__}: {detail}", "The worker's log has the trace; please report it.")
+
+
+def told(error: BaseException) -> Failure:
+    """As `classify`, for rows and events: what may quote a text is left out."""
+    failure = classify(error)
+    if isinstance(error, ValidationError):
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_input=False, include_url=False)]
+        return replace(failure, detail="; ".join(faults))
+    if is_tellable(error) or isinstance(error, OperationalError | InterfaceError):
+        return failure
+    return replace(failure, detail=f"{type(error).__name__} at {place_of(error)}: {WITHHELD}")
 
 
 def _out_of_memory(detail: str) -> Failure:

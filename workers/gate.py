@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.contracts.comparison import Comparison
 from app.jobs.aliases import LATEST
+from app.logs import QUIET
 from app.storage import STORAGE_AWAY
 from app.tables import Alias, Job, Student
 from workers.attempt import persist
@@ -33,7 +34,7 @@ def compare_with_latest(execution: StageExecution) -> Comparison:
         raise
     # tokenizers and onnxruntime raise bare and private exceptions; an hour's work must not fail for an older version's files.
     except Exception:
-        logger.exception("version %s, artefact %s, could not be scored", version, key)
+        logger.exception("version %s, artefact %s, could not be scored", version, key, extra=QUIET)
         return Comparison(champion=version, obstacle="its files cannot be read or run")
 
 

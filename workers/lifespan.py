@@ -17,7 +17,7 @@ from app.webhooks.sender import run_sender
 from workers.bulk import sweep_bulk_once
 from workers.isolation import warm_up
 from workers.logs import configure_worker_logging
-from workers.runner import sweep_once
+from workers.runner import remove_rows_once, sweep_once
 from workers.scratch import remove_leftovers
 from workers.stopping import shutting_down
 
@@ -63,6 +63,8 @@ def _sweep() -> None:
                 logger.warning("sweeper: %s stage runs taken from dead workers or sent again", mended)
             if mended := sweep_bulk_once(at_start=at_start):
                 logger.warning("sweeper: %s bulk predictions taken from dead workers or sent again", mended)
+            if gone := remove_rows_once():
+                logger.info("the rows of %s jobs that were not to keep them are removed", gone)
             at_start = False
         except SQLAlchemyError as error:  # the next round tries again
             logger.warning("sweeper: database not reached: %s", error)

@@ -10,8 +10,10 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.contracts.models import EMBEDDED_MODELS, EMBEDDED_PREFIX, EmbeddedModel, embedded_model
+from app.contracts.models import EMBEDDED_MODELS, EMBEDDED_PREFIX, EmbeddedModel, embedded_model, is_folder
 
+_MOST_BESIDE = 200_000_000
+"""Bytes of a file beside the weights: the largest tokenizers there are take a tenth."""
 _FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 
 
@@ -38,7 +40,7 @@ def resolve_model(reference: str, cache_dir: Path) -> ModelFolder:
             raise ModelUnavailable(f"There is no embedded model {name!r}; there are {', '.join(EMBEDDED_MODELS)}.")
         return _embedded(name, model, cache_dir)
     path = Path(reference).expanduser()
-    return _local(path) if path.is_dir() else _hub(reference)
+    return _local(path) if is_folder(reference) and path.is_dir() else _hub(reference)
 
 
 def _embedded(name: str, model: EmbeddedModel, cache_dir: Path) -> ModelFolder:
@@ -88,6 +90,7 @@ def _local(path: Path) -> ModelFolder:
         raise ModelUnavailable(
             f"{path} is no model folder: it needs config.json, a tokenizer and *.safetensors (pickled weights are not read)."
         )
+    _check_sizes(path)
     content = "".join(f"{file.name}:{_sha256(file)}\n" for pattern in _FILES for file in sorted(path.glob(pattern)))
     return ModelFolder(path, hashlib.sha256(content.encode()).hexdigest())
 
@@ -106,7 +109,15 @@ def _hub(reference: str) -> ModelFolder:
         ) from error
     if not list(path.glob("*.safetensors")):
         raise ModelUnavailable(f"{reference!r} has no safetensors weights; pickled weights are not read.")
+    _check_sizes(path)
     return ModelFolder(path, path.name)  # the hub names a snapshot's folder by its commit
+
+
+def _check_sizes(path: Path) -> None:
+    for pattern in _FILES:
+        for file in path.glob(pattern):
+            if file.suffix != ".safetensors" and (size := file.stat().st_size) > _MOST_BESIDE:
+                raise ModelUnavailable(f"{file} has {size:,} bytes; of a file beside the weights {_MOST_BESIDE:,} are read at most.")
 
 
 def _sha256(path: Path) -> str:

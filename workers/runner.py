@@ -14,8 +14,10 @@ from app.config import get_settings
 from app.contracts.stages import Stage, StageStatus
 from app.database import read_session_factory, transaction
 from app.jobs.lifecycle import claim, fail_stage, release_stage
+from app.jobs.row_removal import due_removals, remove_rows
 from app.jobs.sweeping import complete_queues, sweep, waiting_by_queue
 from app.logs import context
+from app.storage import get_storage
 from workers.attempt import Attempt, persist
 from workers.isolation import Death, run_isolated
 from workers.stopping import shutting_down
@@ -55,6 +57,19 @@ def sweep_once(*, at_start: bool = False) -> int:
         lost_after = timedelta(seconds=worker.lost_after_seconds)
         resend_after = timedelta(0) if at_start else lost_after
         return sweep(session, lost_after, resend_after, worker.max_attempts, timedelta(seconds=worker.retry_seconds), complete)
+
+
+def remove_rows_once() -> int:
+    """Removes the rows of jobs that have succeeded and are not to keep them; of how many nothing is left. A store that is away can wait."""
+    with read_session_factory()() as session:
+        due = due_removals(session)
+    gone = 0
+    for job_id in due:
+        try:
+            gone += remove_rows(job_id, get_storage())
+        except OSError as error:
+            logger.warning("the rows of %s are not removed yet: %s", job_id, error)
+    return gone
 
 
 def _claim(run_id: int) -> Attempt | None:

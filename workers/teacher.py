@@ -28,6 +28,7 @@ from app.config import get_settings
 from app.contracts.cascade import ANSWER_TYPE, KEPT_SECONDS, PRESENCE_SECONDS, Ask, answer_key, asks_key, presence_key
 from app.database import read_session_factory
 from app.errors import ServiceError
+from app.logs import QUIET
 from app.storage import BlobStore, get_storage
 from app.students.service import find_student
 from workers.logs import configure_worker_logging
@@ -132,7 +133,7 @@ class TeacherWorker:
             answers = [rows.tobytes() for rows in np.split(found, np.cumsum([len(ask.texts) for ask in asks])[:-1])]
         # Out of memory, or whatever else: who waits is told, and others may fare better.
         except Exception:
-            logger.exception("%s texts could not be answered", sum(len(ask.texts) for ask in asks))
+            logger.exception("%s texts could not be answered", sum(len(ask.texts) for ask in asks), extra=QUIET)
             answers = [b""] * len(asks)
         pipeline = self._redis.pipeline(transaction=True)
         for ask, answer in zip(asks, answers, strict=True):

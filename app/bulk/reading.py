@@ -90,6 +90,7 @@ def scan(path: Path, found: Layout, limits: Limits) -> tuple[Layout, int]:
             detail = f"There are more than {limits.bulk_max_rows:,} rows; {limit_text('bulk_max_rows', limits.bulk_max_rows)}."
             raise ServiceError(422, "too-many-rows", detail, remedy="Send the file in parts, or raise the setting.")
         if isinstance(fields, dict):
+            has_text = has_text or found.text_column in fields
             if not columns.keys() >= fields.keys():
                 new = [name for name in fields if name not in columns]
                 columns.update(dict.fromkeys(new))
@@ -97,7 +98,6 @@ def scan(path: Path, found: Layout, limits: Limits) -> tuple[Layout, int]:
                 if len(columns) > MAX_COLUMNS:
                     unusable.add(f"the rows have more than {MAX_COLUMNS:,} different columns", "Leave some out.", row=row)
                     break
-            has_text = has_text or found.text_column in fields
         if fields is not None:
             _check_text(text, unusable, row, found.text_column, limits)
         if row % _BREATH == 0:

@@ -4,10 +4,11 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
 
+from app.bulk.cells import harmless
 from app.bulk.layout import Layout
 from app.bulk.reading import Record
 from app.bulk.service import result_columns
@@ -47,8 +48,11 @@ def result_line(layout: Layout, record: Record, prediction: Prediction, added: l
     return f"{head}, {tail}\n"
 
 
-def open_result(row: BulkPrediction, storage: BlobStore, media_type: str) -> Iterator[bytes]:
-    """The whole result, part by part. Raises `ServiceError`: 409 there is none, 503 it is damaged; later parts, when they are read."""
+def open_result(row: BulkPrediction, storage: BlobStore, media_type: str, formulas: bool = False) -> Iterator[bytes]:
+    """The whole result, part by part. `formulas`: of CSV, leave cells as they came that a spreadsheet would run.
+
+    Raises `ServiceError`: 409 there is none, 503 it is damaged; later parts, when they are read.
+    """
     if row.status != BulkStatus.SUCCEEDED or row.parts is None:
         remedy = "Ask again once GET /predictions/{id} says `succeeded`." if row.finished_at is None else "Send the file again."
         raise ServiceError(409, "no-result", f"The prediction {row.id} is {row.status}: it has no result.", remedy=remedy)
@@ -59,7 +63,7 @@ def open_result(row: BulkPrediction, storage: BlobStore, media_type: str) -> Ite
     if media_type == JSONL:
         return every
     layout = Layout.model_validate(row.layout)
-    return _as_csv(every, [*layout.columns, *result_columns(layout, row.options)])
+    return _as_csv(every, [*layout.columns, *result_columns(layout, row.options)], str if formulas else harmless)
 
 
 def _read(bulk_id: str, name: str, storage: BlobStore) -> bytes:
@@ -74,15 +78,15 @@ def _read(bulk_id: str, name: str, storage: BlobStore) -> bytes:
     return content
 
 
-def _as_csv(parts: Iterator[bytes], columns: list[str]) -> Iterator[bytes]:
+def _as_csv(parts: Iterator[bytes], columns: list[str], shown: Callable[[str], str]) -> Iterator[bytes]:
     """RFC 4180, with a header; what is no string, number or truth value stands as JSON."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
-    writer.writerow(columns)
+    writer.writerow(map(shown, columns))
     for part in parts:
         for line in part.decode().split("\n")[:-1]:
             values = json.loads(line)
-            writer.writerow([_cell(values.get(column)) for column in columns])
+            writer.writerow([shown(_cell(values.get(column))) for column in columns])
         # A lone surrogate, which JSON can spell, has no UTF-8.
         yield buffer.getvalue().encode(errors="replace")
         buffer.seek(0)

@@ -17,6 +17,7 @@ from app.database import ReadSessionDep, SessionDep
 from app.idempotency import REPLAYED, IdempotencyKeyHeader, checked_key
 from app.openapi import problems
 from app.paging import Page, PageLimit
+from app.principals import needs
 from app.storage import get_storage
 
 RETRY_AFTER = "2"
@@ -42,6 +43,7 @@ router = APIRouter(prefix="/predictions", tags=["predictions"])
         ),
     },
 )
+@needs("predict")
 async def post_file(request: Request, idempotency_key: IdempotencyKeyHeader = None) -> Response:
     """Predicts every row of a CSV or JSON Lines file, in its order, with the version that the reference means now."""
     key = checked_key(idempotency_key)
@@ -59,6 +61,7 @@ async def post_file(request: Request, idempotency_key: IdempotencyKeyHeader = No
 
 
 @router.get("")
+@needs("predict")
 def list_all(
     session: ReadSessionDep, limit: PageLimit, after: Annotated[str | None, Query(description="Id of the last one seen.")] = None
 ) -> Page[BulkOut]:
@@ -69,6 +72,7 @@ def list_all(
 
 
 @router.get("/{prediction_id}", responses=problems(_404=_NONE))
+@needs("predict")
 def read_one(prediction_id: str, session: ReadSessionDep, response: Response) -> BulkOut:
     """How far it is; `Retry-After` while it has not ended."""
     found = service.bulk_out(service.get_bulk(session, prediction_id))
@@ -88,15 +92,19 @@ def read_one(prediction_id: str, session: ReadSessionDep, response: Response) ->
         **problems(_404=_NONE, _409="It has no result (yet).", _503="The blob store has lost the result."),
     },
 )
+@needs("predict")
 def get_result(
     prediction_id: str,
     session: ReadSessionDep,
     accept: Annotated[str, Header(description="`text/csv` for CSV, else JSON Lines.")] = "",
+    formulas: Annotated[
+        bool, Query(description="Of CSV: cells as they came. Else `'` stands before those that a spreadsheet would run.")
+    ] = False,
 ) -> StreamingResponse:
     """The file's rows with `label`, `score` and `abstained`."""
     found = service.get_bulk(session, prediction_id)
     media_type = CSV if CSV in accept else JSONL
-    content = open_result(found, get_storage(), media_type)
+    content = open_result(found, get_storage(), media_type, formulas)
     ending = "csv" if media_type == CSV else "jsonl"
     headers = {"Content-Disposition": f'attachment; filename="{found.student}-{found.version}-{found.id}.{ending}"', "Vary": "Accept"}
     if media_type == JSONL:  # a download that breaks off is noticed
@@ -105,12 +113,14 @@ def get_result(
 
 
 @router.post("/{prediction_id}/cancel", status_code=202, responses=problems(_404=_NONE, _409="It has ended."))
+@needs("predict")
 def cancel(prediction_id: str, session: SessionDep) -> BulkOut:
     """Stops it; cancelled twice is cancelled."""
     return service.bulk_out(service.cancel_bulk(session, prediction_id))
 
 
 @router.delete("/{prediction_id}", status_code=204, responses=problems(_404=_NONE, _409="It has not ended."))
+@needs("predict")
 def delete_one(prediction_id: str) -> None:
     """Removes it with its file and its result."""
     service.delete_bulk(prediction_id, get_storage())

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import and_, delete, or_, select
 from sqlalchemy.orm import Session
 
+from app.audit import record
 from app.bulk import lifecycle
 from app.bulk.layout import Layout, added_columns
 from app.bulk.reading import read_layout, scan
@@ -86,7 +87,9 @@ def list_bulk(session: Session, *, limit: int, after: str | None) -> tuple[list[
 def cancel_bulk(session: Session, bulk_id: str) -> BulkPrediction:
     """Raises `ServiceError`: 404, or 409 if it has ended otherwise."""
     found = get_bulk(session, bulk_id)
-    if not lifecycle.cancel(session, bulk_id):
+    if lifecycle.cancel(session, bulk_id):
+        record(session, "prediction.cancelled", bulk_id)
+    else:
         session.refresh(found)
         if found.status != BulkStatus.CANCELLED:
             detail = f"The prediction {bulk_id} is {found.status} already."

@@ -83,6 +83,8 @@ def _data(info: BundleInfo, report: Report | None) -> str:
     if report:
         kept, all_texts = report.generated.get("kept", 0), sum(report.generated.values())
         lines.append(f"- {all_texts:,} texts generated, of which {kept:,} passed the filters and were learned from.")
+        if report.memorisation and report.memorisation.generated:
+            lines += [f"- {report.memorisation.dropped()}", f"- {report.memorisation.left()}"]
         source = "the test rows" if report.holdout_source == "test" else "a stratified part of the labelled rows"
         lines.append(f"- Measured on {report.holdout_rows:,} rows: {source}.")
         if report.refit:

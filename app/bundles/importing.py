@@ -5,22 +5,20 @@ import json
 import tempfile
 from pathlib import Path
 
-import numpy as np
 from sqlalchemy.orm import Session
-from tokenizers import Tokenizer
 
 from app.bundles.onnx_graph import ForbiddenGraph, check_graph
 from app.bundles.reading import UploadedBundle, read_bundle, refused
+from app.bundles.tokenizer_file import ForbiddenTokenizer, check_tokenizer
+from app.bundles.trial import fault_of, trial_store
 from app.config import Limits
 from app.contracts.artefacts import ArtefactManifest, FileEntry
 from app.contracts.comparison import Promote
 from app.contracts.stages import GRAPH, Stage
-from app.contracts.students import ONNX_FILE, ONNX_INPUT, ONNX_OUTPUT, TOKENIZER_FILE, StudentManifest
+from app.contracts.students import ONNX_FILE, TOKENIZER_FILE
 from app.database import transaction
-from app.errors import ServiceError
 from app.jobs.promotion import promote
 from app.jobs.versions import add_version
-from app.predictions.runtime import StudentRuntime, load_student
 from app.storage import BlobStore
 from app.students.schemas import StudentVersion
 from app.students.service import get_student
@@ -39,7 +37,7 @@ def import_student(content: bytes, name: str | None, asked: Promote, limits: Lim
         for file, data in bundle.files.items():
             (folder / file).write_bytes(data)
         manifest = _artefact(bundle)
-        _try_out(folder, manifest, bundle.manifest, BlobStore(f"file://{scratch}/trial", Path(scratch) / "cache"))
+        _try_out(folder, manifest, Path(scratch))
         storage.publish(folder, manifest)
         with transaction() as session:
             version = _register(session, name or bundle.info.name, bundle, manifest.key, asked)
@@ -56,34 +54,18 @@ def _artefact(bundle: UploadedBundle) -> ArtefactManifest:
     return ArtefactManifest(stage=stage, key=key, version=GRAPH[stage].version, spec={}, inputs={}, files=files, seconds=0)
 
 
-def _try_out(folder: Path, artefact: ArtefactManifest, manifest: StudentManifest, trial: BlobStore) -> None:
-    """Loads the student from a store of its own, as it will be served, and runs it. Raises `ServiceError` 422."""
+def _try_out(folder: Path, artefact: ArtefactManifest, scratch: Path) -> None:
+    """Looks at the files before anything loads them, then runs the student as it will be served. Raises `ServiceError` 422."""
     try:
         check_graph((folder / ONNX_FILE).read_bytes())
+        check_tokenizer((folder / TOKENIZER_FILE).read_bytes())
     except ForbiddenGraph as error:
         raise refused(f"{ONNX_FILE}: {error}") from None
-    trial.publish(folder, artefact)
-    try:
-        student = load_student(trial, artefact.key)
-        student.probabilities(["a", "", "a b c " * manifest.max_tokens])
-        _check_signature(student, folder / TOKENIZER_FILE)
-    except ServiceError:
-        raise
-    except Exception as error:  # onnxruntime's exceptions are private to it; whichever it was, this student cannot serve
-        raise refused(f"the student does not run: {error}") from None
-
-
-def _check_signature(student: StudentRuntime, tokenizer: Path) -> None:
-    session, manifest = student.session, student.manifest
-    given, made = ([(slot.name, slot.type, len(slot.shape)) for slot in slots] for slots in (session.get_inputs(), session.get_outputs()))
-    if given != [(ONNX_INPUT, "tensor(int64)", 2)] or made != [(ONNX_OUTPUT, "tensor(float)", 2)]:
-        raise refused(f"{ONNX_FILE} does not take {ONNX_INPUT} (B, T) and give {ONNX_OUTPUT} (B, C)")
-    # The tokenizer must know no piece that the student has no vector for.
-    last = max(Tokenizer.from_file(str(tokenizer)).get_vocab().values(), default=0)
-    ids = np.array([[0, last], [last, manifest.pad_id], [manifest.pad_id, manifest.pad_id]], np.int64)
-    logits = session.run([ONNX_OUTPUT], {ONNX_INPUT: ids})[0]
-    if logits.shape != (len(ids), len(manifest.labels)) or not np.isfinite(logits).all():
-        raise refused(f"its logits have the shape {logits.shape}, or are not finite; it has {len(manifest.labels)} labels")
+    except ForbiddenTokenizer as error:
+        raise refused(f"{TOKENIZER_FILE}: {error}") from None
+    trial_store(scratch).publish(folder, artefact)
+    if (fault := fault_of(scratch, artefact.key)) is not None:
+        raise refused(fault)
 
 
 def _register(session: Session, name: str, bundle: UploadedBundle, key: str, asked: Promote) -> StudentVersion:

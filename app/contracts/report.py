@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, Field
 
+from app.contracts.memorisation import Memorisation
 from app.contracts.students import SelectivePoint
 
 
@@ -90,6 +91,9 @@ class Report(BaseModel):
     )
     entries: list[ReportEntry] = Field(description="teacher, student, seed_only, no_generation, tfidf.")
     generated: dict[str, int] = Field(description="Generated texts by verdict.")
+    memorisation: Memorisation | None = Field(
+        None, description="How near the generator came to the rows that it learned from. Null in reports of older versions."
+    )
     generation_gain: Interval = Field(description="Accuracy of the student less that of `no_generation`, paired bootstrap.")
     verdict: str = Field(description="One line: whether generation helped, and by how much.")
     scores: ScoreReport | None = Field(None, description="Null in reports of older versions.")

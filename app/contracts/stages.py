@@ -51,7 +51,7 @@ class StageNode:
 GRAPH: dict[Stage, StageNode] = {
     Stage.FINETUNE_TEACHER: StageNode((), ("split", "teacher"), "gpu", "epochs", version=2),
     Stage.FINETUNE_GENERATOR: StageNode((), ("split", "generator"), "gpu", "epochs", version=3),
-    Stage.GENERATE: StageNode((Stage.FINETUNE_GENERATOR,), ("split", "generator", "generate"), "gpu", "texts", version=6),
+    Stage.GENERATE: StageNode((Stage.FINETUNE_GENERATOR,), ("split", "generator", "generate"), "gpu", "texts", version=7),
     Stage.LABEL: StageNode((Stage.FINETUNE_TEACHER, Stage.GENERATE), ("split", "teacher", "label"), "gpu", "texts", version=4),
     Stage.DISTIL: StageNode((Stage.FINETUNE_TEACHER, Stage.LABEL), ("split", "distil"), "gpu", "epochs", version=3),
     Stage.PUBLISH: StageNode(
@@ -59,7 +59,7 @@ GRAPH: dict[Stage, StageNode] = {
         ("split", "teacher", "distil", "publish"),
         "cpu",
         "rows",
-        version=3,
+        version=4,
         reusable=False,
     ),
 }

@@ -1,22 +1,38 @@
 """JSON Lines, and JSON: a list of objects or `{"rows": [...]}`."""
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from app.datasets.raw import Faults, RawRow, missing_columns, quote, too_many_rows
 from app.errors import ServiceError
 
+MOST_BRACKETS = 3_000_000
+"""Lists and objects in one JSON text. Empty ones take three bytes of it, and sixty or more of memory each."""
+# Never fails once it has begun, be the string unclosed: else each quote after it would be looked through to the end again.
+_STRINGS = re.compile(r'"(?:[^"\\]++|\\.?)*+"?', re.DOTALL)
 _OBJECT = '{"text": "...", "label": "..."}'
 
 
 def load_json(text: str, what: str = "body") -> Any:
     """Any JSON value. Raises `ServiceError` 400 `malformed-json` with the place of the fault; deep nesting is one."""
+    check_brackets(text)
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         detail = f"The {what} is not valid JSON: {explain(error, with_line=True)}."
         raise ServiceError(400, "malformed-json", detail, remedy="Check it with a JSON parser.") from None
+
+
+def check_brackets(text: str) -> None:
+    """Raises `ServiceError` 422 for JSON that would be many times larger in memory than it is as a text."""
+    if text.count("[") + text.count("{") <= MOST_BRACKETS:
+        return
+    outside = _STRINGS.sub("", text)
+    if (found := outside.count("[") + outside.count("{")) > MOST_BRACKETS:
+        detail = f"The JSON holds {found:,} lists and objects; the limit is {MOST_BRACKETS:,}."
+        raise ServiceError(422, "too-many-values", detail, remedy="Send rows of a text and a label, and fewer of them.")
 
 
 def parse_json(text: str, *, text_column: str, label_column: str, max_rows: int | None = None) -> list[RawRow]:
@@ -37,6 +53,7 @@ def parse_json(text: str, *, text_column: str, label_column: str, max_rows: int 
 
 def parse_jsonl(text: str, *, text_column: str, label_column: str, max_rows: int | None = None) -> list[RawRow]:
     """Rows of a decoded JSON Lines file. Blank lines are not counted."""
+    check_brackets(text)
     values: list[Any] = []
     faults = Faults()
     row = 0

@@ -10,6 +10,10 @@ LISTED = 50
 """Faults that one answer lists; all are counted."""
 
 SURROGATES = re.compile("[\ud800-\udfff]")
+UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Controls, ends of lines, and what turns the order of all that follows (https://trojansource.codes): not in a name that people read."""
+PLAIN_TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*$"
+"""The same for a remark of several lines, as a pattern of JSON schemas."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,9 @@ class DatasetView(BaseModel):
     warnings: list[str] = Field(description="What is odd about the rows, but no reason to refuse them.")
     content_hash: str = Field(description="SHA-256 of the kept rows; the same rows get the same dataset.")
     created_at: datetime
+    rows_removed_at: datetime | None = Field(
+        description="When the rows were removed, for a job with `privacy.keep_rows: false`. Posted again, they are there again."
+    )
 
 
 def dataset_view(dataset: Dataset) -> DatasetView:
@@ -27,6 +30,7 @@ def dataset_view(dataset: Dataset) -> DatasetView:
         warnings=dataset.warnings,
         content_hash=dataset.content_hash,
         created_at=dataset.created_at,
+        rows_removed_at=dataset.rows_removed_at,
     )
 
 

@@ -52,7 +52,7 @@ def store_rows(session: Session, prepared: PreparedRows, storage: BlobStore) -> 
         session.add(dataset)
         session.flush()
         return dataset
-    existing.warnings = checked.warnings
+    existing.warnings, existing.rows_removed_at = checked.warnings, None
     return existing
 
 

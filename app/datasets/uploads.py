@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
@@ -17,6 +18,8 @@ from app.datasets.raw import limit_text, quote
 from app.errors import FieldError, ServiceError
 
 _CURL = "With curl: -F file=@rows.csv"
+_CHARSETS = {b"", b"utf-8", b"utf8", b"us-ascii", b"ascii"}
+"""Of a form. Python has decoders that take hours for some megabytes (punycode, idna), and some that are no charsets at all."""
 _JSON_FIELDS = ("rows", "test", "text_column", "label_column")
 
 
@@ -93,7 +96,7 @@ def _check_declared(request: Request, limit: int, setting: str) -> None:
 
 def _too_large(limit: int, setting: str) -> ServiceError:
     detail = f"The body is too large; {limit_text(setting, limit)}, in bytes."
-    return ServiceError(413, "upload-too-large", detail, remedy="Send fewer rows, or raise the setting.")
+    return ServiceError(413, "upload-too-large", detail, remedy="Send fewer rows, or raise the setting.", headers={"Connection": "close"})
 
 
 class _FormParser(MultiPartParser):
@@ -107,6 +110,11 @@ class _FormParser(MultiPartParser):
 
 async def parse_form(request: Request, limit: int, setting: str, max_field_bytes: int) -> FormData:
     """A multipart body; its files lie on the disk if they are large. The caller closes it. Raises `ServiceError`: 400, 413."""
+    if content_type_of(request) != "multipart/form-data":
+        raise _malformed("It is no multipart form.")
+    _, options = parse_options_header(request.headers["content-type"])
+    if options.get(b"charset", b"").lower() not in _CHARSETS:
+        raise _malformed("Its charset is not UTF-8.")
     pieces = limited(request, limit, setting)
     parser = _FormParser(request.headers, pieces, max_files=10, max_fields=50, max_part_size=max_field_bytes)
     try:

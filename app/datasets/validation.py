@@ -9,12 +9,11 @@ from app.config import Limits
 from app.contracts.rows import Row
 from app.datasets.inspection import conflict_warning, imbalance_warning, language_warning, length_warning
 from app.datasets.json_format import kind
-from app.datasets.raw import SURROGATES, Faults, RawRow, limit_text, no_rows, number_list, quote, too_many_rows
+from app.datasets.raw import SURROGATES, UNSEEN, Faults, RawRow, limit_text, no_rows, number_list, quote, too_many_rows
 from app.errors import FieldError, ServiceError
 
 # Newlines and tabs may stand in a text, nothing else below U+0020: PostgreSQL and many JSON readers refuse it.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
-_LABEL_CONTROL = re.compile("[\x00-\x1f\x7f]")
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
 
 
@@ -129,7 +128,7 @@ def _check_label(number: int, raw_label: str, limits: Limits, faults: Faults, wh
     elif len(label) > limits.max_label_chars:
         detail = f"the label has {len(label):,} characters{where}; {limit_text('max_label_chars', limits.max_label_chars)}"
         faults.add(detail, "Shorten the label, or raise the setting; are the two columns swapped?", row=number, column="label")
-    elif found := _LABEL_CONTROL.search(label) or SURROGATES.search(label):
+    elif found := UNSEEN.search(label) or SURROGATES.search(label):
         detail = f"the label holds the control character U+{ord(found[0]):04X}{where}"
         faults.add(detail, "Write the label in one line of visible characters.", row=number, column="label")
     return label

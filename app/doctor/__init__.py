@@ -5,9 +5,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from app.config import Settings
+from app.doctor.access import keys
 from app.doctor.findings import Finding
 from app.doctor.machine import cpu, gpu, memory, packages, python, weights
 from app.doctor.parts import database, redis_server, room, storage
+from app.errors import field_errors
 
 __all__ = ["Finding", "examine"]
 
@@ -18,7 +20,7 @@ def examine(data_dir: Path) -> list[Finding]:
     try:
         settings = Settings(data_dir=data_dir)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        faults = "; ".join(f"{item.column or 'settings'}: {item.detail}" for item in field_errors(error))
         return [*found, Finding("settings", "fail", faults, "Mend the environment variable or the .env file that it names.")]
     return [
         *found,
@@ -26,6 +28,7 @@ def examine(data_dir: Path) -> list[Finding]:
         redis_server(settings),
         database(settings),
         storage(settings),
+        keys(settings),
         room(settings),
         memory(),
         cpu(),

@@ -11,7 +11,7 @@ from alembic.util import CommandError
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.config import Settings
@@ -48,8 +48,8 @@ def database(settings: Settings) -> Finding:
     url = make_url(settings.resolved_database_url())
     shown = url.render_as_string(hide_password=True)
     # Connecting would make the file.
-    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
-        return Finding("database", "ok", f"none yet; gendistil up makes {url.database}")
+    if (file := sqlite_file(url)) is not None and not file.exists():
+        return Finding("database", "ok", f"none yet; gendistil up makes {file}")
     try:
         engine = make_engine(settings.resolved_database_url())
         try:
@@ -71,6 +71,11 @@ def database(settings: Settings) -> Finding:
             return Finding("database", "fail", detail, "Install that version, or use another database.")
     detail = f"{shown} is at migration {current or 'none'}, not {head}"
     return Finding("database", "warn", detail, "Run 'python -m app.migrate'; gendistil up does it by itself.")
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """None of another database."""
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
 def storage(settings: Settings) -> Finding:

@@ -10,6 +10,7 @@ from app.contracts.stages import Stage
 from app.contracts.texts import KEPT, REJECTED
 from app.database import read_session_factory
 from app.errors import FieldError, ServiceError
+from app.jobs.row_removal import leaves_no_rows
 from app.jobs.schemas import DistilAgain, JobOptions
 from app.jobs.service import artefact_of, get_job
 from app.jobs.submission import Submission, submit
@@ -31,6 +32,9 @@ def distil_again(job_id: str, wanted: DistilAgain, key: str | None = None) -> tu
     storage = get_storage()
     with read_session_factory()() as session:
         job = get_job(session, job_id)
+    if leaves_no_rows(job):
+        detail = "The job's rows and texts were removed, as its spec asks (privacy.keep_rows is false)."
+        raise ServiceError(409, "rows-removed", detail, remedy="POST the rows again as a new job.")
     # From here on without a connection: the texts may have to be fetched, and read.
     spec = _spec(job)
     rejected = _rejected(_index(storage, job, spec), spec, wanted.rejected)

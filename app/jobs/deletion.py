@@ -7,6 +7,7 @@ from app.database import transaction
 from app.errors import ServiceError, not_found
 from app.idempotency import forget
 from app.jobs.lifecycle import OPEN_JOB, lock_job, stage_runs
+from app.jobs.row_removal import RowRemoval, drop_rows
 from app.jobs.service import storable
 from app.references import drop_unused_artefacts
 from app.storage import BlobStore
@@ -33,6 +34,8 @@ def delete_job(job_id: str, storage: BlobStore) -> None:
             detail = f"The job's student {student.name}:{student.version} is published, and tells by this job what it was made from."
             remedy = f"Delete the student first: DELETE /students/{student.name}/versions/{student.version}."
             raise ServiceError(409, "job-published", detail, remedy=remedy)
+        if job.rows_removal == RowRemoval.DUE:
+            drop_rows(session, job, storage)
         keys = {run.artefact_key for run in runs if run.artefact_key}
         for table in (Event, StageRun):
             session.execute(delete(table).where(table.job_id == job.id))

@@ -16,6 +16,7 @@ from app.database import read_session_factory
 from app.datasets.service import get_dataset, prepare_rows
 from app.errors import FieldError, ServiceError
 from app.jobs.machine import machine_memory
+from app.jobs.row_removal import check_rows_there
 from app.jobs.schemas import EstimateTotals, JobEstimate, StageEstimate
 from app.jobs.service import check_name
 from app.jobs.submission import Submission
@@ -42,6 +43,7 @@ def estimate(submission: Submission) -> JobEstimate:
     with read_session_factory()() as session:
         if submission.dataset_id is not None:
             dataset = get_dataset(session, submission.dataset_id)
+            check_rows_there(dataset)
             data, content_hash, warnings, rows_bytes = data_figures(dataset), dataset.content_hash, dataset.warnings, 0
         else:
             prepared = prepare_rows(submission.rows, submission.test, settings.limits)

@@ -6,6 +6,10 @@ from app.datasets.schemas import FILE_FIELDS
 from app.jobs.schemas import EventOut, JobOptions, JobRequest
 from app.openapi import Responses, inlined
 
+NO_JOB = "There is no such job."
+LARGEST_ID = 2**63 - 1
+"""That a database has."""
+
 
 def media(media_type: str, description: str) -> Responses:
     """A 200 that a caller may also have as `media_type`."""

@@ -17,7 +17,7 @@ from app.jobs.accepted import ACCEPTED, accepted
 from app.jobs.deletion import delete_job
 from app.jobs.dry_run import estimate
 from app.jobs.events import list_events, stream_events
-from app.jobs.openapi import EVENTS, JOB_BODY
+from app.jobs.openapi import EVENTS, JOB_BODY, LARGEST_ID, NO_JOB
 from app.jobs.reports import read_report
 from app.jobs.schemas import EventOut, JobEstimate, JobOut
 from app.jobs.submission import read_submission, submit
@@ -27,9 +27,6 @@ from app.openapi import problems
 from app.paging import Page, PageLimit
 from app.storage import get_storage
 from app.tables import Job
-
-_LARGEST_ID = 2**63 - 1
-_NO_JOB = "There is no such job."
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -59,7 +56,7 @@ Published = Annotated[Callable[[Job], None], Depends(_published)]
         **problems(
             _400="The body cannot be read, or the Idempotency-Key is none.",
             _404="There is no such dataset.",
-            _409="The name belongs to another dataset, or the same request is being worked on.",
+            _409="The name belongs to another dataset, the dataset's rows were removed, or the same request is being worked on.",
             _413="The body is larger than the limit.",
             _415="Neither JSON nor multipart.",
             _422="Something in it is unknown, out of range or not usable; `errors` names field or row, and remedy. With `dry_run` also: "
@@ -100,14 +97,14 @@ def list_jobs(
 
 
 @router.delete(
-    "/{job_id}", status_code=204, responses=problems(_404=_NO_JOB, _409="The job has not ended, or the student that it published is there.")
+    "/{job_id}", status_code=204, responses=problems(_404=NO_JOB, _409="The job has not ended, or the student that it published is there.")
 )
 def remove_job(job_id: str) -> None:
     """Removes an ended job, and what it made unless another job uses it too."""
     delete_job(job_id, get_storage())
 
 
-@router.get("/{job_id}", responses=problems(_404=_NO_JOB))
+@router.get("/{job_id}", responses=problems(_404=NO_JOB))
 def get_job(job_id: str, session: ReadSessionDep, published: Published) -> JobOut:
     """The job with its stages, their progress and timing, and an estimate of what is left."""
     job = service.get_job(session, job_id)
@@ -118,16 +115,16 @@ def get_job(job_id: str, session: ReadSessionDep, published: Published) -> JobOu
 @router.get(
     "/{job_id}/events",
     response_model=Page[EventOut],
-    responses={**EVENTS, **problems(_404=_NO_JOB)},
+    responses={**EVENTS, **problems(_404=NO_JOB)},
 )
 def get_events(
     job_id: str,
     session: ReadSessionDep,
     published: Published,
     limit: PageLimit,
-    after: Annotated[int, Query(ge=0, le=_LARGEST_ID, description="Id of the last event seen.")] = 0,
+    after: Annotated[int, Query(ge=0, le=LARGEST_ID, description="Id of the last event seen.")] = 0,
     accept: Annotated[str, Header(description="`text/event-stream` for a live stream.")] = "",
-    last_event_id: Annotated[int | None, Header(ge=0, le=_LARGEST_ID, description="Where a broken stream goes on.")] = None,
+    last_event_id: Annotated[int | None, Header(ge=0, le=LARGEST_ID, description="Where a broken stream goes on.")] = None,
 ) -> Any:
     """What happened to the job, oldest first; live as Server-Sent Events on `Accept: text/event-stream`."""
     service.get_job(session, job_id)
@@ -140,14 +137,14 @@ def get_events(
     return Page[EventOut](items=events, has_more=has_more, next_after=events[-1].id if has_more else None)
 
 
-@router.post("/{job_id}/cancel", status_code=202, responses=problems(_404=_NO_JOB, _409="The job succeeded or failed before."))
+@router.post("/{job_id}/cancel", status_code=202, responses=problems(_404=NO_JOB, _409="The job succeeded or failed before."))
 def cancel_job(job_id: str, session: SessionDep) -> JobOut:
     """Stops the job: waiting stages at once, a running stage within seconds. `finished_at` is set when nothing runs any more."""
     return job_out(service.cancel(session, job_id), {})
 
 
 @router.post(
-    "/{job_id}/resume", status_code=202, responses=problems(_404=_NO_JOB, _409="The job is not failed or cancelled, or still stops.")
+    "/{job_id}/resume", status_code=202, responses=problems(_404=NO_JOB, _409="The job is not failed or cancelled, or still stops.")
 )
 def resume_job(job_id: str, session: SessionDep) -> JobOut:
     """Goes on with a failed or cancelled job after its last finished stage."""
@@ -157,7 +154,7 @@ def resume_job(job_id: str, session: SessionDep) -> JobOut:
 @router.get(
     "/{job_id}/report",
     responses=problems(
-        _404=_NO_JOB, _409="The job has not published yet.", _410="Its student was deleted.", _503="The blob store has lost the report."
+        _404=NO_JOB, _409="The job has not published yet.", _410="Its student was deleted.", _503="The blob store has lost the report."
     ),
 )
 def get_report(job_id: str, session: ReadSessionDep) -> Report:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from app.contracts.comparison import Promote
 from app.contracts.spec import MOST_REJECTED
 from app.contracts.stages import JobStatus, StageStatus
+from app.datasets.raw import PLAIN_TEXT
 from app.paging import Page
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]{0,62}$"
@@ -15,8 +16,7 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]{0,62}$"
 
 Reason = Annotated[
     str,
-    # PostgreSQL stores no NUL.
-    Field(min_length=1, max_length=500, pattern=r"^[^\x00]*$", description="For the alias's history.", examples=["checked by hand"]),
+    Field(min_length=1, max_length=500, pattern=PLAIN_TEXT, description="For the alias's history.", examples=["checked by hand"]),
 ]
 
 

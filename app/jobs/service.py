@@ -5,11 +5,13 @@ import secrets
 from sqlalchemy import Select, func, or_, select, tuple_
 from sqlalchemy.orm import Session, selectinload
 
+from app.audit import record
 from app.contracts.comparison import Promote
 from app.contracts.spec import JobSpec
 from app.contracts.stages import GRAPH, JobStatus, Stage, StageStatus
 from app.errors import FieldError, ServiceError, not_found
 from app.jobs.lifecycle import OPEN_JOB, cancel_job, lock_job, record_event, resume_job, stage_runs
+from app.jobs.row_removal import RowRemoval, check_rows_there
 from app.paging import unknown_cursor
 from app.queue import enqueue
 from app.tables import Dataset, Job, StageRun, Student, utcnow
@@ -30,8 +32,9 @@ def create_job(
 ) -> Job:
     """Inserts the job with all its stage runs, and notes the messages for those that wait for nothing.
 
-    Raises `ServiceError` 409 if the name belongs to another dataset and `replace_dataset` is not set.
+    Raises `ServiceError` 409 if the name belongs to another dataset and `replace_dataset` is not set, or the rows were removed.
     """
+    check_rows_there(dataset)
     if not replace_dataset:
         check_name(session, name, dataset.content_hash)
     now = utcnow()
@@ -45,6 +48,7 @@ def create_job(
         warnings=list(dataset.warnings),
         promote=promote,
         promote_reason=promote_reason,
+        rows_removal=None if spec.privacy.keep_rows else RowRemoval.DUE,
         created_at=now,
     )
     session.add(job)
@@ -93,6 +97,7 @@ def cancel(session: Session, job_id: str) -> Job:
     job = _locked(session, job_id)
     if job.status in OPEN_JOB:
         cancel_job(session, job)
+        record(session, "job.cancelled", job.id)
     elif job.status != JobStatus.CANCELLED:
         raise ServiceError(409, "job-finished", f"The job has {job.status} already.", remedy="There is nothing left to cancel.")
     session.flush()
@@ -112,6 +117,7 @@ def resume(session: Session, job_id: str) -> Job:
         raise ServiceError(409, "job-stopping", detail, remedy="Try again in a few seconds.", headers={"Retry-After": "5"})
     check_name(session, job.name, session.get_one(Dataset, job.dataset_id).content_hash, resumed=job)
     resume_job(session, job)
+    record(session, "job.resumed", job.id)
     session.flush()
     return get_job(session, job_id)
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from app.contracts.models import EMBEDDED_MODELS, EMBEDDED_PREFIX, embedded_model
+from app.config import get_settings
+from app.contracts.models import EMBEDDED_MODELS, EMBEDDED_PREFIX, embedded_model, is_allowed
 from app.contracts.presets import PRESETS, resolve_spec
 from app.contracts.spec import JobSpec
 from app.errors import FieldError, ServiceError
@@ -33,6 +34,11 @@ def checked_spec(preset: str, overrides: dict[str, Any]) -> JobSpec:
     found = [fault for field, (role, reference) in references.items() if (fault := _model_fault(field, role, reference))]
     if found:
         raise _refusal("unknown-model", found)
+    presets = (model for known in PRESETS.values() for model in (known.teacher.model, known.generator.model))
+    allowed = [f"{EMBEDDED_PREFIX}*", *presets, *get_settings().models]
+    found = [_forbidden(field, reference) for field, (_, reference) in references.items() if not is_allowed(reference, allowed)]
+    if found:
+        raise _refusal("model-not-allowed", found)
     return spec
 
 
@@ -78,6 +84,11 @@ def _model_fault(field: str, role: str, reference: str) -> FieldError | None:
     if _HUB_ID.fullmatch(reference) or _LOCAL_PATH.fullmatch(reference):
         return None
     return FieldError(column=field, detail=f"{_short(reference)} is no model reference", remedy=remedy)
+
+
+def _forbidden(field: str, reference: str) -> FieldError:
+    remedy = "Take an embedded: model, or let whoever runs the service allow it (setting GENDISTIL_MODELS)."
+    return FieldError(column=field, detail=f"{_short(reference)} is not among the models that this service loads", remedy=remedy)
 
 
 def _short(value: str) -> str:

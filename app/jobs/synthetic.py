@@ -1,7 +1,7 @@
 """Reads the generated texts of a job: `synthetic.jsonl` of its label stage, one object a line."""
 
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -10,6 +10,7 @@ from pathlib import Path
 from app.contracts.stages import Stage
 from app.contracts.texts import SYNTHETIC_FILE
 from app.errors import ServiceError
+from app.jobs.row_removal import leaves_no_rows
 from app.jobs.schemas import SyntheticText
 from app.jobs.service import artefact_of
 from app.jobs.text_index import IndexCache, Rows, TextFilter, TextIndex
@@ -40,13 +41,16 @@ class GeneratedTexts:
 
     def stream(self, wanted: TextFilter) -> Iterator[bytes]:
         """The lines that match, many at a time."""
-        with closing(_lines(self, wanted)) as lines:
-            while chunk := list(islice(lines, _CHUNK_LINES)):
+        with closing(self.index.lines(self.path, self.index.matching(wanted))) as lines:
+            while chunk := [line for _, line in islice(lines, _CHUNK_LINES)]:
                 yield b"".join(chunk)
 
 
 def generated_texts(storage: BlobStore, job: Job) -> GeneratedTexts | None:
-    """None if the job generated none. Raises `ServiceError`: 409 before the label stage is done, 503 if they are lost."""
+    """None if the job generated none. Raises `ServiceError`: 409 before the label stage is done, 410 removed, 503 if they are lost."""
+    if leaves_no_rows(job):
+        detail = "The job's texts were removed with its rows, as its spec asks (privacy.keep_rows is false)."
+        raise ServiceError(410, "texts-removed", detail, remedy="POST the rows again with keep_rows true to look at generated texts.")
     key = artefact_of(job, Stage.LABEL)
     if key is None:
         detail = f"The job's texts are there once its stage {Stage.LABEL.value} has succeeded."
@@ -66,8 +70,3 @@ def generated_texts(storage: BlobStore, job: Job) -> GeneratedTexts | None:
 def missing_artefact(job: Job, key: str) -> ServiceError:
     detail = f"The artefact {key} of job {job.id} is not in the blob store, or is damaged."
     return ServiceError(503, "artefact-missing", detail, remedy="Restore the blob store, or run the job again.")
-
-
-def _lines(texts: GeneratedTexts, wanted: TextFilter) -> Generator[bytes]:
-    for _, line in texts.index.lines(texts.path, texts.index.matching(wanted)):
-        yield line

@@ -10,7 +10,7 @@ from app.idempotency import IdempotencyKeyHeader, checked_key
 from app.jobs import service
 from app.jobs.accepted import ACCEPTED, accepted
 from app.jobs.again import distil_again
-from app.jobs.openapi import media
+from app.jobs.openapi import LARGEST_ID, NO_JOB, media
 from app.jobs.schemas import DistilAgain, JobOut, SyntheticPage
 from app.jobs.synthetic import generated_texts
 from app.jobs.text_index import Order, TextFilter
@@ -19,8 +19,6 @@ from app.paging import PageLimit
 from app.storage import get_storage
 
 MOST_SEARCHED = 200
-_LARGEST_ID = 2**63 - 1
-_NO_JOB = "There is no such job."
 _Share = Annotated[float | None, Query(ge=0, le=1, description="Of the teacher's largest probability.")]
 
 router = APIRouter()
@@ -31,13 +29,18 @@ router = APIRouter()
     response_model=SyntheticPage,
     responses={
         **media("application/x-ndjson", "A page of texts, or all that match, one object a line."),
-        **problems(_404=_NO_JOB, _409="The texts are not labelled yet.", _503="The blob store has lost the texts."),
+        **problems(
+            _404=NO_JOB,
+            _409="The texts are not labelled yet.",
+            _410="They were removed with the job's rows.",
+            _503="The blob store has lost the texts.",
+        ),
     },
 )
 def get_synthetic(
     job_id: str,
     limit: PageLimit,
-    after: Annotated[int, Query(ge=0, le=_LARGEST_ID, description="Id of the last text seen.")] = 0,
+    after: Annotated[int, Query(ge=0, le=LARGEST_ID, description="Id of the last text seen.")] = 0,
     verdict: Annotated[str | None, Query(description="Only texts with this verdict, as `kept`.")] = None,
     label: Annotated[
         str | None, Query(description="Only texts that the teacher gives this label, or, where it read none, that were asked for with it.")
@@ -68,8 +71,8 @@ def get_synthetic(
         202: ACCEPTED,
         **problems(
             _400="The body cannot be read, or the Idempotency-Key is none.",
-            _404=_NO_JOB,
-            _409="The job's texts are not there, its name belongs to another dataset by now, or the same request is being worked on.",
+            _404=NO_JOB,
+            _409="The job's texts or rows are gone, its name belongs to another dataset by now, or the same request is being worked on.",
             _422="An id is not that of a kept text, or no text would be left; `errors` names the first of them.",
             _503="The blob store has lost the texts.",
         ),

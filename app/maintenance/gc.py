@@ -12,11 +12,12 @@ from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
+from app.audit import record
 from app.config import get_settings
 from app.contracts.reuse import expected_keys
 from app.contracts.spec import JobSpec
 from app.contracts.stages import JobStatus, Stage, StageStatus
-from app.database import read_session_factory, transaction
+from app.database import empty_write_ahead_log, read_session_factory, transaction
 from app.idempotency import count_expired, remove_expired
 from app.jobs.lifecycle import OPEN_JOB
 from app.maintenance.schemas import Collection, Garbage
@@ -38,6 +39,7 @@ def collect_garbage(storage: BlobStore, *, dry_run: bool) -> Collection:
     else:
         with transaction() as session:
             found.idempotency_keys = remove_expired(session)
+            record(session, "garbage.collected", "storage")
 
     def take(garbage: Garbage, what: str, name: str, size: int, remove: Callable[[], object]) -> None:
         if dry_run or removed(f"{what} {name}", remove):
@@ -58,6 +60,7 @@ def collect_garbage(storage: BlobStore, *, dry_run: bool) -> Collection:
         take(found.temporary_files, "temporary file", blob.name, blob.bytes, partial(storage.delete_temporary, blob.name))
     if not dry_run:
         storage.clean_cache(before)
+        found.log_emptied = empty_write_ahead_log()
     return found
 
 

@@ -30,5 +30,9 @@ class Collection(BaseModel):
     bulk_predictions: Garbage = Field(Garbage(), description="Files and results of bulk predictions, by their ids.")
     temporary_files: Garbage = Garbage()
     idempotency_keys: int = Field(0, description="Expired.")
+    log_emptied: bool = Field(
+        False,
+        description="Whether SQLite's log, which holds pages as they were, is empty now. Other databases have tools of their own: true.",
+    )
     failed: int = Field(0, description="Blobs that could not be removed; the log says why.")
     bytes: int = Field(0, description="Of all kinds together.")

@@ -15,12 +15,14 @@ from app.predictions.admission import Admission
 from app.predictions.batching import Batcher
 from app.predictions.cache import StudentCache
 from app.predictions.cascade import Cascade
+from app.predictions.rates import Rates
 from app.predictions.resolver import Resolver, Served
 from app.predictions.runtime import BrokenStudent, StudentRuntime
 from app.predictions.schemas import AnswerOptions, Prediction
 from app.predictions.service import answer, ranked, scope_scores, score_threshold
 from app.predictions.telemetry import Telemetry
 from app.predictions.traffic import TrafficLog
+from app.principals import current_principal
 from app.students.service import broken_student
 from app.students.shadow_stats import ShadowScorer
 
@@ -46,7 +48,7 @@ class Answer:
 class Predictor:
     """Everything of one application that serves. Used from one event loop at a time."""
 
-    def __init__(self, settings: Serving, students: StudentCache, threads: int) -> None:
+    def __init__(self, settings: Serving, students: StudentCache, threads: int, redis_url: str) -> None:
         self.students = students
         self.admission = Admission(settings)
         self.telemetry = Telemetry(self.admission, students)
@@ -58,15 +60,18 @@ class Predictor:
         self._loaders = ThreadPoolExecutor(4, thread_name_prefix="load")
         self._batcher = Batcher(threads, self.telemetry.called)
         self.cascade = Cascade(settings, self._loaders)
+        self.rates = Rates(redis_url)
         self._loading: dict[str, asyncio.Future[StudentRuntime]] = {}
 
     async def answer(self, reference: str, texts: list[str], options: AnswerOptions) -> Answer:
         """`texts`: checked ones.
 
-        Raises `ServiceError`: 404 unknown, 409 no teacher to escalate to, 422 malformed or no such threshold, 429 too much to do,
-        503 cannot be served.
+        Raises `ServiceError`: 404 unknown, 409 no teacher to escalate to, 422 malformed or no such threshold, 429 too much to do, or
+        too much for the API key, 503 cannot be served.
         """
         began = time.perf_counter()
+        if (principal := current_principal.get()) is not None:
+            await self.rates.take(principal, len(texts))
         with self.admission.admitted(len(texts)):
             served = self.resolver.find(reference) or await self._look_up(reference)
             try:

@@ -14,6 +14,7 @@ from app.predictions.direct import DirectRoute
 from app.predictions.predictor import Answer, Predictor
 from app.predictions.schemas import PREDICT_ERRORS, PredictRequest, PredictResponse
 from app.predictions.service import checked_texts
+from app.principals import needs
 
 router = APIRouter(tags=["predictions"], route_class=DirectRoute)
 
@@ -32,6 +33,7 @@ _ANSWER = TypeAdapter(PredictResponse)
         _422="Inputs that are empty, too long or too many, or another field out of range.",
     ),
 )
+@needs("predict")
 async def post_predict(request: Request) -> Response:
     """Classifies one text or several with a published student; the predictions are in the order of the inputs."""
     return await predicted(request)

@@ -49,9 +49,10 @@ class ProtocolRoute(APIRoute):
 
     statuses: ClassVar[dict[int, int]] = {}
 
-    def answer(self, problem: Problem, headers: Mapping[str, str]) -> Response:
+    @classmethod
+    def answer(cls, problem: Problem, headers: Mapping[str, str]) -> Response:
         text = f"{problem.detail} {problem.remedy}" if problem.remedy else problem.detail
-        return JSONResponse({"error": text}, self.statuses.get(problem.status, problem.status), headers)
+        return JSONResponse({"error": text}, cls.statuses.get(problem.status, problem.status), headers)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from app.datasets.uploads import decode_json
 from app.openapi import inlined
 from app.predictions.schemas import PREDICT_ERRORS, Score
+from app.principals import needs
 from app.protocols.errors import ProtocolRoute, errors, invalid_fields
 from app.protocols.predictor import ALL, Reference, classify, read
 
@@ -38,6 +39,7 @@ _BODY = {"requestBody": {"required": True, "content": {"application/json": {"sch
     openapi_extra=_BODY,
     responses=errors(**PREDICT_ERRORS, _400="The body is not JSON.", _422="A field that cannot be used."),
 )
+@needs("predict")
 async def classify_texts(student: Reference, request: Request) -> list[list[Score]]:
     """For each text its labels, the best first. `student` is `name`, `name@alias` or `name:version`."""
     body = _validated(await run_in_threadpool(decode_json, await read(request)))

@@ -11,6 +11,7 @@ from app.errors import ServiceError
 from app.jobs.schemas import NAME_PATTERN
 from app.openapi import inlined
 from app.predictions.schemas import PREDICT_ERRORS
+from app.principals import needs
 from app.protocols.errors import InferenceRoute, errors
 from app.protocols.inference_v2 import SCORES, InferRequest, InferResponse, ModelMetadata, answer, metadata, read_query
 from app.protocols.predictor import ALL, Reference, classify, load, read, resolve
@@ -51,18 +52,21 @@ class ModelReady(Ready):
 
 
 @router.get("")
+@needs("public")
 def server_metadata() -> ServerMetadata:
     """Name, version and extensions, as the Open Inference Protocol has them."""
     return ServerMetadata(name="gendistil", version=version("gendistil"), extensions=["binary_tensor_data"])
 
 
 @router.get("/health/live")
+@needs("public")
 def live() -> Live:
     """The process lives."""
     return Live()
 
 
 @router.get("/health/ready", responses=errors(_503="Something that the service needs does not answer."))
+@needs("public")
 def ready() -> Ready:
     """The database, Redis and the blob store answer."""
     away = [name for name, check in readiness().checks.items() if not check.ok]
@@ -72,18 +76,21 @@ def ready() -> Ready:
 
 
 @router.get("/models/{model}", responses=_UNKNOWN, response_model_exclude_none=True)
+@needs("predict")
 async def model_metadata(model: Reference) -> ModelMetadata:
     """Inputs, outputs and versions of the student that a plain name or alias means."""
     return metadata(await resolve(model))
 
 
 @router.get("/models/{model}/versions/{model_version}", responses=_UNKNOWN, response_model_exclude_none=True)
+@needs("predict")
 async def model_version_metadata(model: Name, model_version: VersionOrAlias) -> ModelMetadata:
     """Inputs and outputs of one version, by its number or an alias."""
     return metadata(await resolve(_reference(model, model_version)))
 
 
 @router.get("/models/{model}/ready", responses=_UNKNOWN)
+@needs("predict")
 async def model_ready(model: Reference, request: Request) -> ModelReady:
     """The student is loaded, or has been now."""
     student = await resolve(model)
@@ -92,6 +99,7 @@ async def model_ready(model: Reference, request: Request) -> ModelReady:
 
 
 @router.get("/models/{model}/versions/{model_version}/ready", responses=_UNKNOWN)
+@needs("predict")
 async def model_version_ready(model: Name, model_version: VersionOrAlias, request: Request) -> ModelReady:
     """The student is loaded, or has been now."""
     return await model_ready(_reference(model, model_version), request)
@@ -108,6 +116,7 @@ _INFER = {
 
 
 @router.post("/models/{model}/infer", responses=_INFER, openapi_extra=_BODY, response_class=Response)
+@needs("predict")
 async def infer(model: Reference, request: Request, inference_header_content_length: JsonLength = None) -> Response:
     """Texts in (`text`), labels and scores out (`label`, `score`, `scores`), in their order."""
     if request.headers.get("content-encoding", "identity") != "identity":
@@ -121,6 +130,7 @@ async def infer(model: Reference, request: Request, inference_header_content_len
 
 
 @router.post("/models/{model}/versions/{model_version}/infer", responses=_INFER, openapi_extra=_BODY, response_class=Response)
+@needs("predict")
 async def model_version_infer(
     model: Name, model_version: VersionOrAlias, request: Request, inference_header_content_length: JsonLength = None
 ) -> Response:

@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.audit import record
 from app.errors import not_found
 from app.jobs.schemas import NAME_PATTERN
 from app.students.schemas import ShadowOut, ShadowTarget
@@ -33,6 +34,7 @@ def put_shadow(session: Session, name: str, target: ShadowTarget) -> ShadowOut:
         for figure, begun in _BEGUN.items():
             setattr(row, figure, begun)
     row.share = target.share
+    record(session, "shadow.set", name, {"version": target.version, "share": target.share})
     session.flush()
     return _out(row)
 

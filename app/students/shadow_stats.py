@@ -15,6 +15,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import read_session_factory, transaction
+from app.logs import QUIET
 from app.tables import Shadow, Student
 
 logger = logging.getLogger(__name__)
@@ -133,7 +134,7 @@ class ShadowScorer:
             answers = self._score(observed.target.key, observed.texts)
         # Whatever is wrong with the shadow, it must end neither this thread nor the others' figures.
         except Exception:
-            logger.warning("the shadow %s:%s could not be scored", observed.name, observed.target.version, exc_info=True)
+            logger.warning("the shadow %s:%s could not be scored", observed.name, observed.target.version, exc_info=True, extra=QUIET)
             count = len(observed.texts)
             self._add(observed.name, observed.target, "failed", Figures(failed=count), count)
             return

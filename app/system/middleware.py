@@ -1,18 +1,20 @@
-"""A request id on every answer, and a line in the log about it."""
+"""A request id and the security headers on every answer, and a line in the log about it."""
 
 import logging
 import re
 import time
 import uuid
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.logs import bind, context
+from app.system.headers import secured
 
 logger = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-ID"
+_RAW_REQUEST_ID = REQUEST_ID.lower().encode()
 UNMATCHED = "unmatched"
 QUIET_ROUTES = {"/healthz", "/readyz", "/metrics"}
 """Asked every few seconds by machines; logged at level DEBUG unless they fail."""
@@ -26,7 +28,10 @@ def route_of(scope: Scope) -> tuple[str, str]:
 
 
 class RequestIdMiddleware:
-    """Takes the caller's `X-Request-ID` if it is a plain one, else makes one; also at `request.state.request_id`, and on every log line."""
+    """Takes the caller's `X-Request-ID` if it is a plain one, else makes one; also at `request.state.request_id`, and on every log line.
+
+    The security headers are added here because this is around all else, and touches the headers anyway.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -43,7 +48,8 @@ class RequestIdMiddleware:
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+                headers = [header for header in secured(message["headers"]) if header[0] != _RAW_REQUEST_ID]
+                message["headers"] = [*headers, (_RAW_REQUEST_ID, request_id.encode())]
             await send(message)
 
         await self.app(scope, receive, marked)

@@ -8,6 +8,7 @@ from app.contracts.models import EMBEDDED_MODELS, EMBEDDED_PREFIX
 from app.contracts.presets import PRESET_SUMMARIES, PRESETS
 from app.contracts.students import STUDENTS
 from app.database import ReadSessionDep
+from app.principals import needs
 from app.storage import get_storage
 from app.system.metrics import Metrics
 from app.system.readiness import readiness
@@ -17,12 +18,14 @@ router = APIRouter(tags=["system"])
 
 
 @router.get("/healthz")
+@needs("public")
 def healthz() -> Health:
     """The process lives."""
     return Health()
 
 
 @router.get("/readyz", responses={503: {"model": Readiness, "description": "Something that the service needs does not answer."}})
+@needs("public")
 def readyz(response: Response) -> Readiness:
     """The database, Redis and the blob store answer."""
     found = readiness()

@@ -1,13 +1,14 @@
 """The pages' style sheets and scripts, each at an address that holds a hash of them all: browsers keep them for good."""
 
 import hashlib
-import mimetypes
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from fastapi import APIRouter, Response
 from starlette.exceptions import HTTPException
+
+from app.principals import needs
 
 FOLDER = Path(__file__).parent / "static"
 _FOR_GOOD = "public, max-age=31536000, immutable"
@@ -41,12 +42,12 @@ def static(name: str) -> str:
 
 
 @router.get("/{digest}/{name}")
+@needs("public")
 def get_static(digest: str, name: str) -> Response:
     """A page from before an update asks with the old digest: it gets the new file, which is then not kept."""
     found = assets()
     if name not in found.files:
         raise HTTPException(404)
-    suffix = Path(name).suffix
-    kind = _TYPES.get(suffix) or mimetypes.types_map[suffix]
+    kind = _TYPES[Path(name).suffix]
     caching = _FOR_GOOD if digest == found.digest else "no-cache"
     return Response(found.files[name], media_type=kind, headers={"Cache-Control": caching, "X-Content-Type-Options": "nosniff"})

@@ -5,7 +5,7 @@ from fastapi import Request, Response
 from app.contracts.stages import JobStatus
 from app.database import ReadSessionDep
 from app.jobs import service
-from app.jobs.views import job_out, stage_history
+from app.web.lists import job_lines
 from app.web.rendering import page, page_router
 
 router = page_router()
@@ -24,7 +24,7 @@ def live_part(job_id: str, request: Request, session: ReadSessionDep) -> Respons
 
 def _page(job_id: str, request: Request, session: ReadSessionDep, template: str) -> Response:
     found = service.get_job(session, job_id)
-    job = job_out(found, stage_history(session))
+    (job,) = job_lines(session, [found])
     is_open = job.finished_at is None
     # A cancelled job has ended for its caller before its last stage has stopped.
     stopping = job.status == JobStatus.CANCELLED and is_open

@@ -14,6 +14,7 @@ from app.database import ReadSessionDep
 from app.errors import ServiceError
 from app.jobs import service
 from app.jobs.aliases import LATEST
+from app.jobs.lifecycle import OPEN_JOB
 from app.jobs.schemas import JobOut
 from app.jobs.views import job_out, stage_history
 from app.paging import unknown_cursor
@@ -22,7 +23,6 @@ from app.web.rendering import page, page_router
 
 PAGE = 50
 _ON_HOME = 10
-_OPEN = {JobStatus.QUEUED, JobStatus.RUNNING}
 
 router = page_router()
 
@@ -83,7 +83,7 @@ def students(request: Request, session: ReadSessionDep, after: Annotated[str | N
 
 def job_lines(session: Session, jobs: Sequence[Job]) -> list[JobOut]:
     # What earlier jobs took is asked only where something is left to estimate.
-    history = stage_history(session) if any(job.status in _OPEN for job in jobs) else {}
+    history = stage_history(session) if any(job.status in OPEN_JOB for job in jobs) else {}
     return [job_out(job, history) for job in jobs]
 
 

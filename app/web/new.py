@@ -9,6 +9,7 @@ from app.contracts.presets import PRESET_SUMMARIES, PRESETS
 from app.contracts.students import STUDENTS
 from app.datasets.uploads import parse_form
 from app.errors import ServiceError
+from app.principals import needs
 from app.web.preview import Preview, RowsFile, preview
 from app.web.rendering import page, page_router
 
@@ -31,6 +32,7 @@ def new_page(request: Request) -> Response:
 
 
 @router.post("/ui/new/check")
+@needs("read")
 async def check(request: Request) -> Response:
     """The part of the page that tells what is in a file: `file`, `test_file`, `text_column`, `label_column` of a multipart form."""
     limits = get_settings().limits
@@ -45,7 +47,7 @@ async def check(request: Request) -> Response:
             raise ServiceError(422, "empty-file", "The file is empty.", remedy="Choose another file.")
         found = await run_in_threadpool(preview, file, test, text_column, label_column, limits)
     except ServiceError as error:
-        found = Preview("", [], "text", "label", problem=error.problem)
+        found = Preview([], "text", "label", problem=error.problem)
     return page(request, "new_check.html", status=found.problem.status if found.problem else 200, found=found, listed_labels=_LISTED_LABELS)
 
 

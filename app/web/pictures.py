@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from app.contracts.report import CandidateScores, Interval, ReliabilityBin, Report, ReportEntry
+from app.contracts.report import CandidateScores, Interval, ReliabilityBin, Report, ReportEntry, ScoreReport
 from app.contracts.students import PrecisionEntry
 from app.web.charts import Axis, Bar, IntervalRow, Point, Role, Series, bar_chart, interval_chart, plot
 from app.web.charts.scales import around
@@ -104,10 +104,7 @@ def _true_counts(labels: Sequence[str], entry: ReportEntry) -> dict[str, str]:
 def _reliability(report: Report) -> Picture | None:
     if report.scores is None or not report.scores.student.reliability:
         return None
-    both: list[tuple[str, Role, CandidateScores]] = [
-        ("Student", "student", report.scores.student),
-        ("Teacher", "teacher", report.scores.teacher),
-    ]
+    both = _both(report.scores)
     bins = [one for _, _, scores in both for one in scores.reliability]
     low = around([edge for one in bins for edge in (one.score, one.accuracy)], least=0.2)[0]
     series = [
@@ -129,6 +126,10 @@ def _reliability(report: Report) -> Picture | None:
     return Picture("reliability", "Are the scores honest?", about, picture, table)
 
 
+def _both(scores: ScoreReport) -> list[tuple[str, Role, CandidateScores]]:
+    return [("Student", "student", scores.student), ("Teacher", "teacher", scores.teacher)]
+
+
 def _bin_point(one: ReliabilityBin, name: str, role: Role) -> Point:
     hint = f"{name}: {one.rows} rows scored {percent(one.score)} on average, {percent(one.accuracy)} right"
     low, high = wilson(one.accuracy, one.rows) if role == "student" else (None, None)
@@ -146,10 +147,7 @@ def wilson(share: float, rows: int) -> tuple[float, float]:
 def _risk_coverage(report: Report) -> Picture | None:
     if report.scores is None or not report.scores.student.risk_coverage:
         return None
-    both: list[tuple[str, Role, CandidateScores]] = [
-        ("Student", "student", report.scores.student),
-        ("Teacher", "teacher", report.scores.teacher),
-    ]
+    both = _both(report.scores)
     series = [
         Series(
             name,

@@ -1,6 +1,7 @@
 """What is in a file of rows before anything is stored: its columns, its rows with their faults, its labels and warnings."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from app.config import Limits
@@ -54,7 +55,6 @@ class ShownRow:
 class Preview:
     """`problem` is None if the rows can be used as they are; `rows` and `test_rows` count those that came."""
 
-    filename: str
     columns: list[str]
     text_column: str
     label_column: str
@@ -72,7 +72,7 @@ def preview(file: RowsFile, test: RowsFile | None, text_column: str | None, labe
     columns = columns_of(file)
     text_name = text_column or _meant("text", columns)
     label_name = label_column or _meant("label", columns)
-    made = Preview(file.filename, columns, text_name, label_name)
+    made = Preview(columns, text_name, label_name)
     rows: list[RawRow] = []
     test_rows: list[RawRow] = []
     try:
@@ -167,8 +167,5 @@ def _excerpt(value: object) -> str:
 
 
 def _labels(rows: list[RawRow]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for row in rows:
-        if isinstance(row.label, str) and row.label.strip():
-            counts[_excerpt(row.label.strip())] = counts.get(_excerpt(row.label.strip()), 0) + 1
+    counts = Counter(_excerpt(row.label.strip()) for row in rows if isinstance(row.label, str) and row.label.strip())
     return dict(sorted(counts.items()))

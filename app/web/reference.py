@@ -68,7 +68,9 @@ def get_reference(request: Request) -> Response:
     state = request.app.state
     if not hasattr(state, "reference"):
         document = request.app.openapi()
-        made = page(request, "reference.html", info=document["info"], base=BASE, groups=groups(document), errors=list(_errors(document)))
+        found = groups(document)
+        errors = list(_errors(document, found))
+        made = page(request, "reference.html", info=document["info"], base=BASE, groups=found, errors=errors)
         state.reference = bytes(made.body)
     return HTMLResponse(state.reference, headers=HEADERS)
 
@@ -153,11 +155,9 @@ def _example(value: Any) -> str | None:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def _errors(document: dict[str, Any]) -> Iterator[Fields]:
+def _errors(document: dict[str, Any], found: Sequence[Group]) -> Iterator[Fields]:
     """The objects in which errors are told, each once."""
     schemas = Schemas(document["components"]["schemas"])
-    names = {
-        name: None for group in groups(document) for operation in group.operations for error in operation.errors for name in error.schemas
-    }
-    for name in names:
+    names = [name for group in found for operation in group.operations for error in operation.errors for name in error.schemas]
+    for name in dict.fromkeys(names):
         yield from schemas.describe({"$ref": f"#/components/schemas/{name}"}).objects

@@ -1,4 +1,4 @@
-"""How a page is made: Jinja2 with autoescape, the security headers, and errors as pages."""
+"""How a page is made: Jinja2 with autoescape, a page's own security headers (app/system/headers.py adds the rest), and errors as pages."""
 
 import logging
 from collections.abc import Callable, Coroutine
@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from app.errors import ServiceError
+from app.principals import current_principal
 from app.storage import STORAGE_AWAY
 from app.web import filters
 from app.web.assets import static
@@ -25,9 +26,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 HEADERS = {
     # Nothing from elsewhere and nothing inline: a text that a user or a generator wrote can never become a script.
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
-    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
     "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
 
@@ -36,7 +36,7 @@ HEADERS = {
 def environment() -> Environment:
     made = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters.update(filters.FILTERS)
-    made.globals.update(static=static)
+    made.globals.update(static=static, principal=current_principal.get)
     return made
 
 

@@ -55,6 +55,7 @@ class ReportView:
     matrix: Matrix | None
     pairs: Table | None
     generated: Table | None
+    memorised: Sequence[str]
     warnings: Sequence[str]
 
 
@@ -78,6 +79,7 @@ def report_view(report: Report, manifest: Mapping[str, Any]) -> ReportView:
         matrix=confusion(report.labels, student) if student else None,
         pairs=_pairs(report.labels, student, teacher) if student else None,
         generated=_generated(report.generated),
+        memorised=[told.dropped(), told.left()] if (told := report.memorisation) and told.generated else [],
         warnings=report.warnings,
     )
 

@@ -5,6 +5,7 @@ from fastapi import APIRouter, Request, Response
 from app.web.assets import router as assets
 from app.web.job import router as job
 from app.web.lists import router as lists
+from app.web.login import router as login
 from app.web.new import router as new
 from app.web.reference import router as reference
 from app.web.rendering import error_page, page_router
@@ -25,6 +26,7 @@ def no_such_page(path: str, request: Request) -> Response:
 router = APIRouter()
 router.include_router(assets)
 router.include_router(lists)
+router.include_router(login)
 router.include_router(job)
 router.include_router(new)
 router.include_router(report)

@@ -10,15 +10,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.database import ReadSessionDep
-from app.errors import ServiceError
 from app.jobs.aliases import LATEST
 from app.predictions.routes import predicted
+from app.principals import needs
 from app.students.drift import drift_report
 from app.students.history import way_back
-from app.students.schemas import ShadowOut, StudentOut, StudentVersion
+from app.students.schemas import StudentOut, StudentVersion
 from app.students.service import get_student
 from app.students.shadow import get_shadow
-from app.tables import Alias, AliasMove
+from app.tables import Alias, AliasMove, Shadow
 from app.web.rendering import page, page_router
 from app.web.snippets import snippets
 
@@ -48,6 +48,7 @@ def show_student(
     student = get_student(session, name)
     versions = [version for version in student.versions if before is None or version.version < before]
     served = _served(student)
+    base_url = str(request.base_url).rstrip("/")
     return page(
         request,
         "student.html",
@@ -58,14 +59,16 @@ def show_student(
         before=before,
         pointing=_pointing(student.aliases),
         aliases=_aliases(session, student),
-        shadow=_shadow(session, name),
+        # Asked for only where there is one: it reads the student again.
+        shadow=get_shadow(session, name) if session.get(Shadow, name) else None,
         drift=drift_report(session, name, served.version, DRIFT_DAYS),
-        snippets=snippets(str(request.base_url).rstrip("/"), name, served.version),
-        base_url=str(request.base_url).rstrip("/"),
+        snippets=snippets(base_url, name, served.version),
+        base_url=base_url,
     )
 
 
 @trials.post("/ui/predict")
+@needs("predict")
 async def try_text(request: Request) -> Response:
     """`/predict` for the try-it box, which asks at each letter: none of that is a live text."""
     return await predicted(request, counted=False)
@@ -97,12 +100,3 @@ def _aliases(session: Session, student: StudentOut) -> list[AliasView]:
         earlier = [version for version in way_back(made) if version in there and version != row.version]
         views.append(AliasView(row.alias, row.version, row.updated_at, made[: -MOVES - 1 : -1], earlier[-1] if earlier else None))
     return views
-
-
-def _shadow(session: Session, name: str) -> ShadowOut | None:
-    try:
-        return get_shadow(session, name)
-    except ServiceError as error:
-        if error.problem.status != 404:
-            raise
-        return None

@@ -5,10 +5,9 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
-from sqlalchemy.orm import Session
 
 from app.contracts.texts import KEPT
-from app.database import ReadSessionDep
+from app.database import read_session_factory
 from app.errors import ServiceError
 from app.jobs import service
 from app.jobs.schemas import SyntheticText
@@ -22,7 +21,7 @@ from app.web.rendering import page, page_router
 PAGE = 50
 ALL = "all"
 ORDERS = {"id": "as generated", "confidence": "least sure first", "-confidence": "surest first"}
-_NOT_YET = 409
+_NOT_THERE = {409, 410}
 
 router = page_router()
 
@@ -85,39 +84,41 @@ PageNumber = Annotated[int, Query(ge=1, le=10**9, alias="page")]
 
 
 @router.get("/ui/jobs/{job_id}/texts")
-def texts_page(job_id: str, request: Request, session: ReadSessionDep, wanted: WantedDep, number: PageNumber = 1) -> Response:
-    job = service.get_job(session, job_id)
+def texts_page(job_id: str, request: Request, wanted: WantedDep, number: PageNumber = 1) -> Response:
+    job = _job(job_id)
     try:
         texts = generated_texts(get_storage(), job)
     except ServiceError as error:
-        if error.problem.status != _NOT_YET:
+        if error.problem.status not in _NOT_THERE:
             raise
-        return page(request, "texts.html", job=job, not_yet=error.problem.detail, texts=None)
+        return page(request, "texts.html", job=job, problem=error.problem, texts=None)
     facets: dict[str, Any] = {"verdicts": texts.index.verdicts, "labels": texts.index.labels} if texts else {"verdicts": {}, "labels": {}}
     found = _results(texts, wanted, number)
-    return page(request, "texts.html", job=job, not_yet=None, texts=texts, orders=ORDERS, **facets, **found)
+    return page(request, "texts.html", job=job, problem=None, texts=texts, orders=ORDERS, **facets, **found)
 
 
 @router.get("/ui/jobs/{job_id}/texts/results")
-def results(job_id: str, request: Request, session: ReadSessionDep, wanted: WantedDep, number: PageNumber = 1) -> Response:
+def results(job_id: str, request: Request, wanted: WantedDep, number: PageNumber = 1) -> Response:
     """The page's list alone, which its script puts in place of the last one as the search is typed."""
-    job, texts = _texts(session, job_id)
+    job = _job(job_id)
+    texts = generated_texts(get_storage(), job)
     return page(request, "text_results.html", job=job, **_results(texts, wanted, number))
 
 
 @router.get("/ui/jobs/{job_id}/texts/ids")
-def ids(job_id: str, session: ReadSessionDep, wanted: WantedDep) -> Response:
+def ids(job_id: str, wanted: WantedDep) -> Response:
     """Of all that match and can be rejected."""
-    _, texts = _texts(session, job_id)
+    texts = generated_texts(get_storage(), _job(job_id))
     asked = wanted.filter()
     if texts is None or asked.verdict not in {None, KEPT}:
         return JSONResponse([])
     return JSONResponse((texts.index.matching(replace(asked, verdict=KEPT)) + 1).tolist())
 
 
-def _texts(session: Session, job_id: str) -> tuple[Job, GeneratedTexts | None]:
-    job = service.get_job(session, job_id)
-    return job, generated_texts(get_storage(), job)
+def _job(job_id: str) -> Job:
+    """Keeps no connection: the job's texts may have to be fetched, and read."""
+    with read_session_factory()() as session:
+        return service.get_job(session, job_id)
 
 
 def _results(texts: GeneratedTexts | None, wanted: Wanted, number: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ down here, as Python's `is_global` differs between its versions.
 
 import asyncio
 import socket
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import httpx
@@ -104,5 +105,5 @@ def _check(address: Address, host: str, settings: WebhookSettings) -> None:
     raise AddressRefused(f"{meant} is no public address.", remedy)
 
 
-def _within(address: Address, networks: "list[IPv4Network | IPv6Network] | tuple[IPv4Network | IPv6Network, ...]") -> bool:
+def _within(address: Address, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
     return any(address in network for network in networks)

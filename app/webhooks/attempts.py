@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
@@ -28,7 +28,7 @@ class Outcome:
     status_code: int | None = None
     answer: str | None = None
     error: dict[str, Any] | None = None
-    retry_after: float = field(default=0.0)
+    retry_after: float = 0.0
 
 
 async def attempt(url: str, body: bytes, headers: dict[str, str], settings: WebhookSettings) -> Outcome:

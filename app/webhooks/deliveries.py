@@ -35,16 +35,20 @@ class Claimed:
     body: bytes
 
 
+def any_due(session: Session) -> bool:
+    """Whether `claim_due` may find something. Asked by a reader: SQLite's one write lock is for those who have something to write."""
+    return session.scalar(select(WebhookDelivery.id).join(Webhook).where(*_due()).limit(1)) is not None
+
+
 def claim_due(session: Session, room: int, busy: Mapping[str, int], settings: WebhookSettings) -> list[Claimed]:
     """Up to `room` deliveries that are due, longest first; `busy`: how many this sender has under way, by webhook.
 
     A webhook gets half of a sender's places at most, so that one that hangs does not hold up the others.
     """
-    now, share = utcnow(), max(1, settings.concurrency // 2)
+    share = max(1, settings.concurrency // 2)
     places = Counter(busy)
     full = [webhook_id for webhook_id, count in places.items() if count >= share]
-    due = (WebhookDelivery.status == DeliveryStatus.PENDING, WebhookDelivery.next_at <= now, Webhook.enabled)
-    query = select(WebhookDelivery, Webhook).join(Webhook).where(*due, Webhook.id.not_in(full))
+    query = select(WebhookDelivery, Webhook).join(Webhook).where(*_due(), Webhook.id.not_in(full))
     # Not under the webhook's lock, so it must wait for no row that somebody else has locked.
     query = query.with_for_update(skip_locked=True, of=WebhookDelivery)
     claimed: list[Claimed] = []
@@ -118,6 +122,10 @@ def remove_old(session: Session, settings: WebhookSettings) -> int:
     done = or_(WebhookDelivery.status != DeliveryStatus.PENDING, WebhookDelivery.next_at < before)
     old = delete(WebhookDelivery).where(WebhookDelivery.created_at < before, done).returning(WebhookDelivery.id)
     return len(session.scalars(old, execution_options={"synchronize_session": False}).all())
+
+
+def _due() -> tuple[ColumnElement[bool], ...]:
+    return WebhookDelivery.status == DeliveryStatus.PENDING, WebhookDelivery.next_at <= utcnow(), Webhook.enabled.is_(True)
 
 
 def _held(delivery_id: str, attempt: int) -> tuple[ColumnElement[bool], ...]:

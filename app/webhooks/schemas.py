@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.datasets.raw import PLAIN_TEXT
 from app.jobs.schemas import NAME_PATTERN
 from app.outbox import DeliveryStatus, WebhookEvent
 
@@ -21,7 +22,7 @@ Url = Annotated[
 ]
 Events = Annotated[list[WebhookEvent], Field(min_length=1, description="Those to be told of.", examples=[["job.succeeded", "job.failed"]])]
 StudentName = Annotated[str, Field(pattern=NAME_PATTERN, description="Only jobs of this name.", examples=["triage"])]
-Description = Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$", examples=["the team's chat"])]
+Description = Annotated[str, Field(max_length=500, pattern=PLAIN_TEXT, examples=["the team's chat"])]
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:

@@ -7,15 +7,12 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.config import WebhookSettings, get_settings
 from app.database import read_session_factory, transaction
-from app.outbox import DeliveryStatus
-from app.tables import Webhook, WebhookDelivery, utcnow
 from app.webhooks.attempts import Outcome, attempt
-from app.webhooks.deliveries import Claimed, claim_due, record, remove_old
+from app.webhooks.deliveries import Claimed, any_due, claim_due, record, remove_old
 from app.webhooks.signing import signed_headers
 
 logger = logging.getLogger(__name__)
@@ -69,10 +66,8 @@ class Sender:
             await asyncio.wait(self._under_way)
 
     def _claim(self, room: int, busy: Counter[str]) -> list[Claimed]:
-        due = (WebhookDelivery.status == DeliveryStatus.PENDING, WebhookDelivery.next_at <= utcnow(), Webhook.enabled)
-        # Asked first by a reader: SQLite's one write lock is for those who have something to write.
         with read_session_factory()() as session:
-            if session.scalar(select(WebhookDelivery.id).join(Webhook).where(*due).limit(1)) is None:
+            if not any_due(session):
                 return []
         with transaction() as session:
             return claim_due(session, room, busy, self._settings)

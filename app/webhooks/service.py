@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Select, delete, func, select, tuple_
 from sqlalchemy.orm import Session
 
+from app.audit import record
 from app.config import get_settings
 from app.errors import FieldError, ServiceError, not_found
 from app.jobs.service import storable
@@ -15,7 +16,7 @@ from app.paging import unknown_cursor
 from app.tables import Webhook, WebhookDelivery, utcnow
 from app.webhooks.addresses import AddressRefused, checked_addresses
 from app.webhooks.deliveries import disable, lock_webhook
-from app.webhooks.schemas import DeliveryOut, WebhookChange, WebhookIn, WebhookOut
+from app.webhooks.schemas import DeliveryOut, NewWebhookOut, WebhookChange, WebhookIn, WebhookOut
 from app.webhooks.signing import new_secret
 
 _LIST = "GET /webhooks lists them."
@@ -67,6 +68,7 @@ def change_webhook(session: Session, webhook_id: str, change: WebhookChange) -> 
         webhook.enabled, webhook.disabled_reason, webhook.failing_since = True, None, None
     elif webhook.enabled and not enabled:
         disable(session, webhook, None)
+    record(session, "webhook.changed", webhook.id, {"fields": sorted(change.model_fields_set)})
     session.flush()
     return webhook
 
@@ -83,6 +85,7 @@ def rotate_secret(session: Session, webhook_id: str) -> Webhook:
     webhook = _locked(session, webhook_id)
     until = utcnow() + timedelta(seconds=get_settings().webhooks.rotation_seconds)
     webhook.secret, webhook.old_secret, webhook.old_secret_until = new_secret(), webhook.secret, until
+    record(session, "webhook.rotated", webhook.id)
     session.flush()
     return webhook
 
@@ -118,17 +121,26 @@ def list_deliveries(
     return _page(session, query, WebhookDelivery, limit, after, last)
 
 
-def webhook_out(webhook: Webhook) -> dict[str, Any]:
-    """Fields of `WebhookOut`."""
-    found = {name: getattr(webhook, name) for name in WebhookOut.model_fields}
-    if webhook.old_secret_until is not None and webhook.old_secret_until <= utcnow():
-        found["old_secret_until"] = None
-    return found
+def webhook_out(webhook: Webhook) -> WebhookOut:
+    """Without its secret."""
+    return WebhookOut(**_fields(webhook))
+
+
+def new_webhook_out(webhook: Webhook) -> NewWebhookOut:
+    """With the secret that was made just now."""
+    return NewWebhookOut(**_fields(webhook), secret=webhook.secret)
 
 
 def delivery_out(delivery: WebhookDelivery) -> DeliveryOut:
     found = {name: getattr(delivery, name) for name in DeliveryOut.model_fields if name != "next_attempt_at"}
     return DeliveryOut(**found, next_attempt_at=delivery.next_at)
+
+
+def _fields(webhook: Webhook) -> dict[str, Any]:
+    found = {name: getattr(webhook, name) for name in WebhookOut.model_fields}
+    if webhook.old_secret_until is not None and webhook.old_secret_until <= utcnow():
+        found["old_secret_until"] = None
+    return found
 
 
 def _locked(session: Session, webhook_id: str, *, delete: bool = False) -> Webhook:

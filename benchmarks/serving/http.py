@@ -24,15 +24,16 @@ from app.contracts.spec import StudentKind
 from app.predictions.runtime import load_student
 from app.predictions.service import ranked
 from app.storage import get_storage
+from benchmarks.serving.keys import cost, flood, shared_limit
 from benchmarks.serving.load import Load, Outcome, run_apart
-from benchmarks.serving.service import Service, prepare, publish, running, student_files
+from benchmarks.serving.service import Service, prepare, publish, redis_running, running, student_files
 from workers.models import resolve_model
 
 RESULTS = Path(__file__).parents[1] / "results"
 KINDS: tuple[StudentKind, ...] = ("bag", "cnn", "bilstm")
 TEACHER = "embedded:minilm-l6"
 PACKAGES = ("fastapi", "uvicorn", "onnxruntime", "tokenizers", "numpy")
-PARTS = ("single", "batch", "many", "swap", "overload")
+PARTS = ("single", "batch", "many", "swap", "overload", "keys")
 
 Figures = dict[str, Any]
 
@@ -193,6 +194,19 @@ def overload(bench: Bench, seconds: float, factor: float = 10.0) -> Figures:
     return figures
 
 
+def keys(bench: Bench) -> Figures:
+    """API keys: what asking for them costs, and what the rates of keys keep."""
+    bodies = bench.load(Service(0, 0), "cnn", 1).bodies
+    with redis_running(bench.data_dir) as url, running(bench.data_dir, redis_url=url) as without:
+        wanted = {"redis_url": url, "keys": "required"}
+        with running(bench.data_dir, **wanted) as first, running(bench.data_dir, **wanted) as second:
+            return {
+                "cost": cost(without, first, bodies, bench.rounds, bench.seconds),
+                "flood": flood(first, bodies, bench.rounds, bench.seconds),
+                "shared limit": shared_limit(first, second, bodies, bench.rounds, bench.seconds),
+            }
+
+
 class _Sampler(threading.Thread):
     """Reads a figure five times a second."""
 
@@ -276,7 +290,7 @@ def main(
     """Measures the parts one after the other and writes the results."""
     with texts.open() as file:
         found = [json.loads(line)["text"] for line in file]
-    runs: dict[str, Callable[[Bench], Figures]] = {"single": single, "batch": batch, "many": many, "swap": swap}
+    runs: dict[str, Callable[[Bench], Figures]] = {"single": single, "batch": batch, "many": many, "swap": swap, "keys": keys}
     runs["overload"] = lambda bench: overload(bench, overload_seconds)
     results: Figures = {
         "machine": {"cores": len(os.sched_getaffinity(0)), "processor": platform.machine(), "python": platform.python_version()},

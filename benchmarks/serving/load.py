@@ -40,6 +40,8 @@ class Load:
     rate: float | None = None
     keep_answers: bool = False
     """Count distinct bodies of answers; only where they are few."""
+    key: str = ""
+    """An API key."""
 
 
 @dataclass
@@ -75,7 +77,7 @@ def run(load: Load) -> Outcome:
 async def _run(load: Load) -> Outcome:
     loop = asyncio.get_running_loop()
     outcome = Outcome()
-    requests = itertools.cycle([_request(load.path, body) for body in load.bodies])
+    requests = itertools.cycle([_request(load, body) for body in load.bodies])
     idle: deque[_Connection] = deque()
     connections: list[_Connection] = []
     for _ in range(load.connections):
@@ -114,10 +116,11 @@ async def _open_loop(load: Load, outcome: Outcome, idle: "deque[_Connection]", r
         await asyncio.sleep(_TICK_SECONDS)
 
 
-def _request(path: str, body: bytes) -> bytes:
+def _request(load: Load, body: bytes) -> bytes:
+    common = "Host: localhost\r\n" + (f"Authorization: Bearer {load.key}\r\n" if load.key else "")
     if not body:
-        return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        return f"GET {load.path} HTTP/1.1\r\n{common}\r\n".encode()
+    head = f"POST {load.path} HTTP/1.1\r\n{common}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 

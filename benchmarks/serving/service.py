@@ -22,6 +22,7 @@ from app.contracts.spec import DistilSpec, StudentKind
 from app.contracts.stages import Stage
 from app.contracts.students import ONNX_FILE, STUDENT_MANIFEST_FILE, TOKENIZER_FILE, StudentManifest
 from app.database import transaction
+from app.embedded_parts import find_redis_server, prepare_folder, start_redis
 from app.jobs.aliases import LATEST, Cause, set_alias
 from app.migrate import upgrade
 from app.storage import BlobStore, file_sha256
@@ -123,6 +124,16 @@ def running(data_dir: Path, **settings: str) -> Iterator[Service]:
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+@contextmanager
+def redis_running(data_dir: Path) -> Iterator[str]:
+    """Starts Redis; yields its URL. Raises `EmbeddedError` if it does not come up."""
+    child, url = start_redis(find_redis_server(), prepare_folder(data_dir))
+    try:
+        yield url
+    finally:
+        child.stop(5)
 
 
 def _await(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:

@@ -19,6 +19,7 @@ from app.processes import Child, tail
 from tests.servers import free_port
 from tests.waiting import wait_for
 
+KEY = re.compile(r"gd_[0-9a-f]{12}_[\w-]{43}")
 READY = re.compile(r"Ready in .* at (http://\S+)")
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc"),
@@ -192,6 +193,54 @@ def test_a_taken_port_is_told_before_anything_starts(start: Callable[..., Up], t
     assert f"Port {port} on 127.0.0.1 is already taken" in up.text
     assert "Choose another with --port." in up.text
     assert not (tmp_path / "data" / "logs" / "redis.log").exists()
+
+
+@pytest.mark.parametrize("options", [("--host", "0.0.0.0"), ("--host", "0.0.0.0", "--background"), ("--host", "::")])
+def test_a_public_address_without_keys_is_refused_before_anything_starts(
+    start: Callable[..., Up], tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    up = start(*options)
+    assert up.process.wait(60) == 1
+    assert f"Others may reach {options[1]}, and this service asks for no API keys." in up.text
+    assert "--keys" in up.text
+    assert "GENDISTIL_KEYS=off" in up.text
+    assert not (tmp_path / "data").exists()
+
+
+def test_with_keys_it_listens_for_others_and_prints_the_first_key_once(
+    start: Callable[..., Up], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up = start("--host", "0.0.0.0", "--keys").await_ready()
+    assert up.text.count("shown this once") == 1
+    key = KEY.findall(up.text)
+    assert len(key) == 1
+    assert httpx.get(f"{up.url}/jobs", timeout=30).status_code == 401
+    listed = httpx.get(f"{up.url}/keys", headers={"Authorization": f"Bearer {key[0]}"}, timeout=30).json()["items"]
+    assert [(found["name"], found["scopes"]) for found in listed] == [("first key", ["admin"])]
+    up.process.send_signal(signal.SIGTERM)
+    assert up.process.wait(60) == 0, up.text
+    assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file() and key[0].encode() in path.read_bytes()]
+
+    monkeypatch.setenv("GENDISTIL_KEYS", "required")
+    again = start("--host", "0.0.0.0").await_ready()
+    assert KEY.findall(again.text) == []
+    assert httpx.get(f"{again.url}/jobs", headers={"Authorization": f"Bearer {key[0]}"}, timeout=30).status_code == 200
+
+
+def test_in_the_background_the_first_key_is_printed_and_in_no_log(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    command = [sys.executable, "-m", "gendistil.cli"]
+    up = [*command, "up", "--keys", "--background", "--port", str(free_port()), "--data-dir", str(folder)]
+    try:
+        done = subprocess.run(up, capture_output=True, text=True, timeout=150, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert len(KEY.findall(done.stderr)) == 1
+        assert KEY.findall((folder / "logs" / "up.log").read_text()) == []
+        assert httpx.get(f"{done.stdout.strip()}/jobs", timeout=30).status_code == 401
+        again = subprocess.run(up, capture_output=True, text=True, timeout=150, cwd=tmp_path)
+        assert (again.returncode, again.stdout, KEY.findall(again.stderr)) == (0, done.stdout, [])
+    finally:
+        subprocess.run([*command, "down", "--data-dir", str(folder)], check=True, timeout=90)
 
 
 def test_an_address_of_another_machine_is_refused() -> None:

@@ -160,3 +160,39 @@ def test_a_terminal_gets_text() -> None:
     shown = os.read(master, 10_000).decode()
     os.close(master)
     assert shown.endswith("WARNING a: hello\r\n")
+
+
+FAILING = """
+from app.logs import QUIET
+def convert():
+    return float('my card was stolen')
+try:
+    try:
+        convert()
+    except ValueError as error:
+        raise KeyError('a text of mine') from error
+except KeyError as error:
+    caught = error
+    log.error('failed', exc_info=error, extra=QUIET)
+    logging.getLogger('uvicorn.error').error('Exception in ASGI application', exc_info=error)
+try:
+    open('/no/such/file')
+except OSError as error:
+    log.error('failed', exc_info=error, extra=QUIET)
+"""
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_work_on_texts_is_logged_without_what_its_exceptions_say(log_format: str) -> None:
+    shown = stderr_of(FAILING, GENDISTIL_LOG_FORMAT=log_format)
+    # The lines of code of a program that is a string are not there to be shown.
+    assert "stolen" not in shown
+    assert "of mine" not in shown
+    assert shown.count("KeyError: (withheld") == shown.count("ValueError: (withheld") == 2
+    assert shown.count("in convert") == 2  # the frames of the cause too
+    assert "/no/such/file" in shown
+
+
+def test_at_debug_all_is_shown() -> None:
+    shown = stderr_of(FAILING, GENDISTIL_LOG_LEVEL="DEBUG")
+    assert shown.count("stolen") == shown.count("of mine") == 2

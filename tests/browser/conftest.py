@@ -1,18 +1,17 @@
 """A real browser on a real service: Debian's chromium, driven by Playwright."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
+from tests.browser.chromium import CHROMIUM, NO_CHROMIUM, headless_chromium
 from tests.browser.service import Service, tiny_service
 from tests.e2e.service import Json
 from tests.servers import redis_server
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NewPage = Callable[..., Page]
 USUAL = ("status of 4", "ERR_INTERNET_DISCONNECTED")
 """What the browser itself logs as an error: a refusal of the API, and a request of a test that is offline."""
@@ -24,17 +23,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents and CHROMIUM is None:
-            item.add_marker(pytest.mark.skip(reason="no chromium on this machine: apt-get install chromium"))
+            item.add_marker(pytest.mark.skip(reason=NO_CHROMIUM))
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Closed with the module: while Playwright runs, no other test of this thread can start an event loop."""
-    with sync_playwright() as playwright:
-        # Root may not use the sandbox, and containers give little shared memory.
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+    with headless_chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="session")

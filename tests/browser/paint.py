@@ -8,14 +8,13 @@ import argparse
 import json
 import os
 import random
-import shutil
 import statistics
 import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 from sqlalchemy import create_engine, func, insert, select, update
 
 from app.contracts.artefacts import ArtefactManifest, FileEntry
@@ -23,6 +22,7 @@ from app.contracts.stages import Stage
 from app.contracts.texts import SYNTHETIC_FILE
 from app.storage import BlobStore, file_sha256
 from app.tables import Job, StageRun, Student
+from tests.browser.chromium import CHROMIUM, NO_CHROMIUM, headless_chromium
 from tests.browser.service import Service, tiny_service
 from tests.servers import redis_server
 from tests.workers.tiny import FILLER, LABELS, SIGNAL
@@ -122,26 +122,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=5, help="visits of each page")
     options = parser.parse_args()
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        parser.error("there is no chromium on this machine: apt-get install chromium")
+    if CHROMIUM is None:
+        parser.error(NO_CHROMIUM)
     with (
         tempfile.TemporaryDirectory(prefix="gendistil-paint-") as folder,
         redis_server() as redis,
         tiny_service(Path(folder), redis) as service,
-        sync_playwright() as playwright,
+        headless_chromium() as browser,
     ):
         job = service.done("triage")
         copy_job(service.environment["DATABASE_URL"], job["id"])
         give_texts(service, job["id"])
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"])
         print(f"{len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}, medians of {options.times}")
         print(f"{'page':20} {'answer ms':>10} {'paint ms':>10} {'load ms':>10} {'KB':>6}")
         for name, path in pages(job["id"], "triage").items():
             answer, paint, load, size = measure(browser, service.url, path, 1 if "first" in name else options.times)
             print(f"{name:20} {answer:10.0f} {paint:10.0f} {load:10.0f} {size / 1000:6.0f}", flush=True)
         print(f"load {os.getloadavg()[0]:.1f} at the end")
-        browser.close()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@
 """
 
 import argparse
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 import httpx
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
+from tests.browser.chromium import CHROMIUM, NO_CHROMIUM, headless_chromium
 from tests.browser.service import tiny_service
 from tests.servers import redis_server
 from tests.waiting import wait_for
@@ -86,12 +86,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/screenshots"), help="a folder that git ignores by default")
     parser.add_argument("--url", help="of a service that runs; default: one is started with an example")
     options = parser.parse_args()
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        parser.error("there is no chromium on this machine: apt-get install chromium")
+    if CHROMIUM is None:
+        parser.error(NO_CHROMIUM)
     options.out.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"])
+    with headless_chromium() as browser:
         if options.url:
             take(browser, options.url.rstrip("/"), options.out)
         else:

@@ -60,6 +60,7 @@ def tiny_service(folder: Path, redis_url: str) -> Iterator[Service]:
         "STORAGE_URL": f"file://{folder / 'blobs'}",
         # A process of its own for each stage would spend most of the test on loading its libraries.
         "GENDISTIL_WORKER__ISOLATE": "false",
+        "GENDISTIL_MODELS": '["/*"]',
     }
     upgrade(environment["DATABASE_URL"])
     spec = tiny_spec(save_encoder(folder / "encoder"), save_llama(folder / "llama"), distil={"student": "bag"})

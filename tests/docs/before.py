@@ -1,4 +1,4 @@
-"""What a page takes for granted, by its name: shell, run before the page's first block."""
+"""What a page takes for granted, by its name: shell, run before the page's first block, and settings of the service that it is about."""
 
 _ADDRESS = "U=http://127.0.0.1:8000\n"
 _STUDENT = f"""{_ADDRESS}
@@ -36,8 +36,10 @@ until curl $U/students/triage/versions/4/drift | jq --exit-status '.texts >= 100
 """
 
 BEFORE = {
+    "docs/access.md": _ADDRESS,
     "docs/api.md": _ADDRESS + _FILES,
     "docs/openai.md": _ADDRESS,
     "docs/operation.md": _STUDENT + _SECOND + _FILES,
     "docs/serving.md": _STUDENT + _VERSIONS + _FILES + _TRAFFIC,
 }
+SETTINGS = {"docs/access.md": {"GENDISTIL_KEYS": "required"}}

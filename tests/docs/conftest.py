@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.docs.before import SETTINGS
 from tests.docs.models import save_models
 from tests.docs.service import copy_of, run_example, service
 
@@ -25,10 +26,10 @@ def distilled(tmp_path_factory: pytest.TempPathFactory, tiny_models: Path, redis
 
 
 @pytest.fixture
-def page_service(tmp_path: Path, distilled: Path, tiny_models: Path, redis_process_url: str) -> Iterator[str]:
-    """The address of a service of the test's own."""
+def page_service(name: str, tmp_path: Path, distilled: Path, tiny_models: Path, redis_process_url: str) -> Iterator[str]:
+    """The address of a service of the test's own, with the settings that the page `name` takes for granted."""
     with redis.Redis.from_url(redis_process_url) as connection:
         connection.flushall()
     copy_of(distilled, tmp_path)
-    with service(tmp_path, tiny_models, redis_process_url) as url:
+    with service(tmp_path, tiny_models, redis_process_url, SETTINGS.get(name)) as url:
         yield url

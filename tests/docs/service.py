@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,8 +16,8 @@ EXAMPLE = {"file": "banking10.csv", "test_file": "banking10_test.csv"}
 
 
 @contextmanager
-def service(folder: Path, models: Path, redis_url: str) -> Iterator[str]:
-    """Runs one on the data in `folder/data`; yields its address."""
+def service(folder: Path, models: Path, redis_url: str, settings: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Runs one on the data in `folder/data`; yields its address. `settings`: beside its own."""
     url = f"http://127.0.0.1:{(port := free_port())}"
     data = folder / "data"
     data.mkdir(exist_ok=True)
@@ -35,6 +35,7 @@ def service(folder: Path, models: Path, redis_url: str) -> Iterator[str]:
         # As docs/webhooks.md says of a receiver on this machine.
         "GENDISTIL_WEBHOOKS__ALLOWED_NETWORKS": '["127.0.0.0/8"]',
         "PYTHONPATH": str(ROOT),
+        **(settings or {}),
     }
     api = [sys.executable, "-m", "tests.docs.tiny_api", str(port), str(models)]
     work = [sys.executable, "-m", "workers.main"]

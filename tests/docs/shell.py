@@ -33,9 +33,9 @@ class Answered:
 
 
 class Terminal:
-    """Runs blocks in `folder`, where the examples and `.venv` lie as in a checkout."""
+    """Runs blocks in `folder`, where the examples and `.venv` lie as in a checkout. `data`: the data folder of the service at `url`."""
 
-    def __init__(self, folder: Path, url: str) -> None:
+    def __init__(self, folder: Path, url: str, data: Path) -> None:
         self.folder, self._records = folder, folder.parent / f"{folder.name}-records"
         folder.mkdir()
         self._records.mkdir()
@@ -43,7 +43,14 @@ class Terminal:
             (folder / name).symlink_to(ROOT / name)
         (folder / ".venv").symlink_to(Path(sys.executable).parents[1])
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        added = {"PATH": path, "GENDISTIL_URL": url, "DOCS_RECORDS": str(self._records), "COLUMNS": "140", "NO_PROXY": "*"}
+        added = {
+            "PATH": path,
+            "GENDISTIL_URL": url,
+            "GENDISTIL_DATA_DIR": str(data),
+            "DOCS_RECORDS": str(self._records),
+            "COLUMNS": "140",
+            "NO_PROXY": "*",
+        }
         added["HF_HUB_OFFLINE"] = "0"  # or the hub's client speaks to nobody, this service included
         # Not the settings of the machine that runs the tests, nor its own service.
         kept = {name: value for name, value in os.environ.items() if not name.startswith("GENDISTIL_")}

@@ -74,7 +74,7 @@ def test_what_a_page_tells_to_do_works(name: str, page_service: str, tmp_path: P
         pytest.skip(f"the page's commands need {', '.join(missing)}")
     # A path of its own, short enough to be read in what a command prints.
     with tempfile.TemporaryDirectory(prefix="gendistil-page-") as folder:
-        terminal = Terminal(Path(folder) / "checkout", page_service)
+        terminal = Terminal(Path(folder) / "checkout", page_service, tmp_path / "data")
         page = Page(terminal, page_service)
         try:
             terminal.run(_ADDRESS.sub(page.address, BEFORE.get(name, "")))

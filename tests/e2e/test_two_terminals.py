@@ -34,6 +34,7 @@ def database(postgres_url: str, redis_url: str, tmp_path: Path, clean_settings: 
     url = postgres_url.replace("postgresql+psycopg://", "postgresql://")
     for name, value in {"DATABASE_URL": url, "REDIS_URL": redis_url, "GENDISTIL_DATA_DIR": str(tmp_path / "data")}.items():
         clean_settings.setenv(name, value)
+    clean_settings.setenv("GENDISTIL_MODELS", '["/*"]')
     return url
 
 

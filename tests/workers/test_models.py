@@ -1,6 +1,7 @@
 """Model references: what is read, what is refused, and what identifies the weights."""
 
 import importlib.util
+import json
 import shutil
 from dataclasses import replace
 from importlib.machinery import ModuleSpec
@@ -9,6 +10,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from app.contracts.models import EMBEDDED_MODELS
@@ -53,6 +55,37 @@ def test_pickled_weights_are_refused(folder: Path, tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     with pytest.raises(ModelUnavailable, match=r"pickled weights are not read"):
         resolve_model(str(folder), tmp_path)
+
+
+def test_a_pickle_that_is_called_safetensors_is_not_loaded(folder: Path, tmp_path: Path) -> None:
+    torch.save(load_file(folder / "model.safetensors"), folder / "weights.bin")
+    (folder / "weights.bin").replace(folder / "model.safetensors")
+    with pytest.raises(SafetensorError):
+        new_teacher(resolve_model(str(folder), tmp_path).path, 2)
+
+
+def test_code_that_comes_with_a_model_is_not_run(folder: Path, tmp_path: Path) -> None:
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Evil: pass\n")
+    known = json.loads((folder / "config.json").read_text())
+    own = {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Evil", "AutoModel": "evil.Evil", "AutoTokenizer": ["evil.Evil", None]}}
+    (folder / "config.json").write_text(json.dumps({**known, **own}))
+    with pytest.raises(ValueError, match="custom code"):
+        new_teacher(resolve_model(str(folder), tmp_path).path, 2)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_tokenizer_of_absurd_size_is_refused(folder: Path, tmp_path: Path) -> None:
+    with (folder / "tokenizer.json").open("r+b") as file:
+        file.truncate(300_000_000)  # without taking the room
+    with pytest.raises(ModelUnavailable, match="300,000,000 bytes"):
+        resolve_model(str(folder), tmp_path)
+
+
+def test_a_hub_id_is_no_folder_that_happens_to_lie_here(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    with pytest.raises(ModelUnavailable, match="nor to be had from the model hub"):
+        resolve_model(folder.name, tmp_path)
+    assert resolve_model(f"./{folder.name}", tmp_path).path == Path(folder.name)
 
 
 def test_a_folder_without_a_configuration_is_refused(folder: Path, tmp_path: Path) -> None:

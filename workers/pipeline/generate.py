@@ -17,6 +17,7 @@ from workers.training.causal import load_generator, prompt_ids
 from workers.training.devices import pick_device, use_bf16
 from workers.training.draws import Draws
 from workers.training.filters import TextFilter, Verdict
+from workers.training.memorisation import memorisation
 from workers.training.nucleus import Nucleus
 from workers.training.prompts import prompt
 from workers.training.quota import Quota
@@ -36,23 +37,28 @@ _SHOWN_CHARS = 500
 
 @dataclass(frozen=True)
 class GenerateInputs:
-    """`shrink` divides the batch size, where memory is short."""
+    """`shrink` divides the batch size, where memory is short. `tell`: whether some of the kept texts are told as events."""
 
     split: Split
     generator: Path
     generator_spec: GeneratorSpec
     spec: GenerateSpec
     shrink: int = 1
+    tell: bool = True
 
 
 @dataclass(frozen=True)
 class GenerateMetrics:
-    """`verdicts` counts all samples; `kept_by_label` is empty without conditioning; `shortfall`: why kept < quota."""
+    """`verdicts` counts all samples; `kept_by_label` is empty without conditioning; `shortfall`: why kept < quota.
+
+    `memorisation`: fields of `Memorisation`.
+    """
 
     quota: int
     verdicts: dict[str, int]
     kept_by_label: dict[str, int]
     shortfall: str | None
+    memorisation: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,8 @@ def generate(inputs: GenerateInputs, shards: Sequence[Path], out: Path, recorder
     if texts:
         recorder.event("sampled", f"{quota.kept.total()} of {quota.judged} samples kept", drawn=quota.judged, verdicts=dict(verdicts))
     by_label = dict(quota.kept) if inputs.generator_spec.conditioning == "label" else {}
-    return GenerateMetrics(texts, dict(verdicts), by_label, _shortfall(quota, verdicts))
+    found = memorisation(_seed_texts(inputs), _read([out]), spec.max_shared_words)
+    return GenerateMetrics(texts, dict(verdicts), by_label, _shortfall(quota, verdicts), found.model_dump())
 
 
 def _sample(
@@ -146,7 +153,7 @@ def _sample(
         verdicts[verdict] += 1
         wanted = None if conditioning == "none" else asked[place]
         _write(file, {"text": text, "label": wanted, "verdict": verdict})
-        if verdict == Verdict.KEPT and _is_shown(verdicts[verdict], quota.texts, shown):
+        if inputs.tell and verdict == Verdict.KEPT and _is_shown(verdicts[verdict], quota.texts, shown):
             recorder.event("sample", _as_event(text), label=wanted)
         recorder.progress(verdicts[Verdict.KEPT], quota.texts)
         if quota.reached:
@@ -182,7 +189,7 @@ def _seed_texts(inputs: GenerateInputs) -> list[str]:
 
 
 def _judge(inputs: GenerateInputs) -> TextFilter:
-    return TextFilter(_seed_texts(inputs), inputs.spec.near_duplicate)
+    return TextFilter(_seed_texts(inputs), inputs.spec.near_duplicate, inputs.spec.max_shared_words)
 
 
 def _no_verdicts() -> Counter[str]:

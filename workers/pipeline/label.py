@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerBase
 
-from app.contracts.spec import LabelSpec, TeacherSpec
+from app.contracts.spec import MOST_SHARDS, LabelSpec, SpecError, TeacherSpec
 from app.contracts.texts import REJECTED, SYNTHETIC_FILE
 from workers.training.devices import pick_device
 from workers.training.encoder import encode, load_teacher, load_tokenizer, predict_logits, vocabulary_words
@@ -85,7 +85,7 @@ def shard_sizes(inputs: LabelInputs) -> list[int]:
     """Texts that each shard reads. They follow from the spec and the texts, so the result does not depend on who reads what."""
     reading = _reading(inputs)
     tokens = sum(map(len, reading.ids[: reading.measured])) + sum(len(reading.ids[place]) for place in reading.again)
-    of = max(1, math.ceil(tokens / inputs.spec.shard_tokens))
+    of = min(MOST_SHARDS, max(1, math.ceil(tokens / inputs.spec.shard_tokens)))
     return [end - start for start, end in itertools.pairwise(round(reading.total * part / of) for part in range(of + 1))]
 
 
@@ -102,7 +102,7 @@ def label(inputs: LabelInputs, shards: Sequence[Path], out: Path, recorder: Reco
     """Writes the transfer set, and `synthetic.jsonl` (every sample with its verdict and, if kept, the teacher's probabilities).
 
     `shards`: folders of `label_shard`, all of them in their order; without any, everything is read here. The published teacher, if the
-    split has that lineage, reads the seed rows, the generated texts and the holdout, which it alone reads. Raises `ValueError` if
+    split has that lineage, reads the seed rows, the generated texts and the holdout, which it alone reads. Raises `SpecError` if
     `spec.rejected` names a text that there is not.
     """
     split, reading = inputs.split, _reading(inputs)
@@ -141,7 +141,7 @@ def _samples(inputs: LabelInputs) -> list[dict[str, Any]]:
     samples = [json.loads(line) for line in inputs.texts.read_text(encoding="utf-8").split("\n") if line]
     for number in inputs.spec.rejected:
         if number > len(samples):
-            raise ValueError(f"label.rejected names the text {number}, of {len(samples)}; ids are those of one job's rows and spec.")
+            raise SpecError(f"label.rejected names the text {number}, of {len(samples)}; ids are those of one job's rows and spec.")
         sample = samples[number - 1]
         if sample["verdict"] == Verdict.KEPT:
             sample["verdict"] = REJECTED

@@ -10,6 +10,7 @@ import numpy as np
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from app.contracts.memorisation import Memorisation
 from app.contracts.profile import pack_ids
 from app.contracts.report import CurvePoint, Report, ReportEntry
 from app.contracts.spec import PublishSpec, TeacherSpec
@@ -66,6 +67,7 @@ class PublishInputs:
     lineage: dict[str, Any]
     shrink: int = 1
     """Batches are read in so many parts."""
+    memorisation: Memorisation | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,7 @@ def publish(inputs: PublishInputs, out: Path, recorder: Recorder) -> PublishMetr
         refit=split.refit,
         entries=entries,
         generated=inputs.generated,
+        memorisation=inputs.memorisation,
         generation_gain=gain,
         verdict=_verdict(gain.value, gain.low, gain.high, kept),
         scores=honest,

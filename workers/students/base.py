@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from app.contracts.spec import SpecError
 from workers.students.embedding import FoldedEmbedding, PlainEmbedding
 from workers.students.vocabulary import Vocabulary
 
@@ -45,14 +46,14 @@ class Student(nn.Module):
 def widest(architecture: StudentArchitecture, vocabulary: int, classes: int, max_parameters: int, at_most: int) -> int:
     """The most embedding dimensions with which the whole student stays within `max_parameters`.
 
-    Raises `ValueError` if not even 8 fit.
+    Raises `SpecError` if not even 8 fit.
     """
     for dimensions in range(min(at_most, max_parameters // vocabulary), 7, -1):
         with torch.device("meta"):
             head = architecture.head(dimensions, classes, 0.0)
         if vocabulary * (dimensions + architecture.weighted) + parameter_count(head) <= max_parameters:
             return dimensions
-    raise ValueError(
+    raise SpecError(
         f"A {architecture.kind} student with {classes} classes and {vocabulary} pieces does not fit into {max_parameters} parameters; "
         "raise spec.distil.max_parameters."
     )

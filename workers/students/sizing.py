@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from app.contracts.spec import DistilSpec, TablePrecision
+from app.contracts.spec import DistilSpec, SpecError, TablePrecision
 from workers.students.base import StudentArchitecture, parameter_count, widest
 from workers.students.vocabulary import room_within
 
@@ -54,7 +54,7 @@ def plan_student(
     """As wide as `max_parameters` allows if that fits into `max_bytes` in half precision, or else in int8; else narrower; else with the
     most frequent pieces alone.
 
-    int8 comes before narrowing: it costs next to nothing, a column of the table much more. Raises `ValueError` if nothing fits.
+    int8 comes before narrowing: it costs next to nothing, a column of the table much more. Raises `SpecError` if nothing fits.
     """
     room = min(pieces, room_within(spec.max_parameters))
     if spec.max_bytes is None:
@@ -72,7 +72,7 @@ def plan_student(
     if fewer >= min(room, _FEWEST_PIECES):
         return Plan(fewer, sizes.parameters(fewer, width), "int8")
     least = tokenizer_bytes + sizes.bytes(min(room, _FEWEST_PIECES), width, "int8")
-    raise ValueError(
+    raise SpecError(
         f"No {architecture.kind} student with {classes} classes fits into {spec.max_bytes:,} bytes: the smallest takes {least:,}, "
         f"{tokenizer_bytes:,} of them its tokenizer. Raise spec.distil.max_bytes."
     )

@@ -5,12 +5,14 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from app.contracts.spec import SpecError
+
 
 def load_generator(folder: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Raises `ValueError` if the tokenizer has no end-of-text token: a text could then never end."""
+    """Raises `SpecError` if the tokenizer has no end-of-text token: a text could then never end."""
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if tokenizer.eos_token_id is None:
-        raise ValueError(f"The tokenizer in {folder} has no end-of-text token; choose another generator.")
+        raise SpecError(f"The tokenizer in {folder} has no end-of-text token; choose another generator.")
     model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=dtype)
     return model, tokenizer
 

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from app.contracts.spec import Precision
+from app.contracts.spec import Precision, SpecError
 from workers.training.batching import length_sorted_batches, pad
 from workers.training.devices import autocast
 
@@ -52,11 +52,11 @@ class Teacher(nn.Module):
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Its `model_max_length` is no more than the encoder has positions for.
 
-    Raises `ValueError` for a tokenizer without a `tokenizers` backend: the student is served with that alone.
+    Raises `SpecError` for a tokenizer without a `tokenizers` backend: the student is served with that alone.
     """
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if not tokenizer.is_fast:
-        raise ValueError(f"The tokenizer in {folder} has no tokenizer.json; choose an encoder with a fast tokenizer.")
+        raise SpecError(f"The tokenizer in {folder} has no tokenizer.json; choose an encoder with a fast tokenizer.")
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     positions = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
     tokenizer.model_max_length = min(tokenizer.model_max_length, positions)

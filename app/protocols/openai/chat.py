@@ -20,6 +20,7 @@ from app.openapi import inlined
 from app.predictions.predictor import Predictor
 from app.predictions.schemas import PREDICT_ERRORS, AnswerOptions, Prediction, Score
 from app.predictions.service import checked_texts
+from app.principals import needs
 from app.protocols.openai.chat_schemas import ChatCompletion, ChatRequest, Choice, Logprobs, Message, TokenLogprob, TopLogprob, Usage
 from app.protocols.openai.errors import OpenAiRoute, errors, invalid_fields, no_such_model, refusal
 from app.protocols.openai.examples import Unreadable, last_user_text
@@ -43,6 +44,7 @@ _BODY = {"requestBody": {"required": True, "content": {"application/json": {"sch
         **errors(**PREDICT_ERRORS, _400="A parameter that is out of range or not offered, or no text to classify."),
     },
 )
+@needs("predict")
 async def complete(request: Request) -> Response:
     """The label of the last message of the user."""
     content = await read(request)

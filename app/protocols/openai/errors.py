@@ -21,6 +21,7 @@ _CODES = {
     "version-not-found": "model_not_found",
     "alias-not-found": "model_not_found",
     "overloaded": "rate_limit_exceeded",
+    "rate-limited": "rate_limit_exceeded",
 }
 _TYPES = {429: "rate_limit_error"}
 _LISTED = 3
@@ -67,7 +68,8 @@ def _invalid(faults: list[FieldError]) -> ServiceError:
 class OpenAiRoute(ProtocolRoute):
     """Errors of the service, and those of FastAPI, leave in OpenAI's shape."""
 
-    def answer(self, problem: Problem, headers: Mapping[str, str]) -> Response:
+    @classmethod
+    def answer(cls, problem: Problem, headers: Mapping[str, str]) -> Response:
         kind = problem.type.rpartition(":")[2]
         status = 400 if problem.status == 415 or (problem.status == 422 and kind not in UNUSABLE_ROWS) else problem.status
         type = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")

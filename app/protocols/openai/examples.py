@@ -7,7 +7,7 @@ before, system messages and earlier turns, is not read: neither here nor when th
 import json
 from typing import Any
 
-from app.datasets.json_format import explain, kind
+from app.datasets.json_format import check_brackets, explain, kind
 from app.datasets.parsing import check_is_text, decode_utf8
 from app.datasets.raw import Faults, RawRow, no_rows, quote, too_many_rows
 from app.errors import FieldError, ServiceError
@@ -22,8 +22,10 @@ _TEXT_PARTS = ("text", "input_text", "output_text")
 def read_examples(content: bytes, max_rows: int) -> list[RawRow]:
     """At least one row. Raises `ServiceError` 400 that names the lines at fault, 415 for an archive, 422 for no rows or too many."""
     check_is_text(content)
+    decoded = _decoded(content)
+    check_brackets(decoded)
     faults, rows = Faults(), []
-    for number, line in enumerate(_decoded(content).split("\n"), start=1):
+    for number, line in enumerate(decoded.split("\n"), start=1):
         if not line.strip():
             continue
         try:

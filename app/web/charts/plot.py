@@ -1,7 +1,7 @@
 """Points and lines over two axes."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
@@ -12,7 +12,6 @@ WIDTH, HEIGHT = 340, 260
 LEFT, RIGHT, TOP, BOTTOM = 48, 20, 30, 42
 LABEL, REACH = 13, 7
 """Height of a name, and how far a mark reaches."""
-
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
@@ -48,7 +47,7 @@ class Series:
 
     name: str
     role: Role
-    points: Sequence[Point] = field(default_factory=list)
+    points: Sequence[Point]
     line: bool = True
     marks: bool = True
 

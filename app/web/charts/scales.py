@@ -45,15 +45,15 @@ def log_ticks(low: float, high: float) -> list[float]:
     return found
 
 
-def around(values: Sequence[float], floor: float = 0.0, ceiling: float = 1.0, least: float = 0.1) -> tuple[float, float]:
-    """A round stretch that holds the values with some air, at least `least` wide, within `floor`..`ceiling`."""
-    lowest, highest = min(values, default=floor), max(values, default=ceiling)
+def around(values: Sequence[float], least: float = 0.1) -> tuple[float, float]:
+    """A round stretch that holds the shares with some air, at least `least` wide, within 0..1."""
+    lowest, highest = min(values, default=0.0), max(values, default=1.0)
     air = 0.08 * (highest - lowest)
-    low, high = max(lowest - air, floor), min(highest + air, ceiling)
+    low, high = max(lowest - air, 0.0), min(highest + air, 1.0)
     middle = (low + high) / 2
-    low, high = min(low, max(middle - least / 2, floor)), max(high, min(middle + least / 2, ceiling))
+    low, high = min(low, max(middle - least / 2, 0.0)), max(high, min(middle + least / 2, 1.0))
     ticks = linear_ticks(low, high)
     step = ticks[1] - ticks[0] if len(ticks) > 1 else least
     # Rounded, or what follows the last digit would leave a value outside.
     low, high = (round(place * step, 12) for place in (math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)))
-    return min(max(low, floor), lowest), max(min(high, ceiling), highest)
+    return min(max(low, 0.0), lowest), max(min(high, 1.0), highest)

@@ -9,6 +9,7 @@ Role = Literal["student", "teacher", "baseline"]
 Anchor = Literal["start", "middle", "end"]
 CHARACTER = 6.9
 """Mean width of a character at the font size of the charts (12 px), in units of the viewBox."""
+_MARK = 4.5
 
 
 def element(name: str, /, *children: str, **attributes: str | float | None) -> Markup:
@@ -37,13 +38,13 @@ def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
     return element("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=class_)
 
 
-def mark(x: float, y: float, role: Role, size: float = 4.5) -> Markup:
+def mark(x: float, y: float, role: Role) -> Markup:
     """A dot for the student, a diamond for the teacher, a ring for a baseline."""
     if role == "teacher":
-        reach = size * 1.2
+        reach = _MARK * 1.2
         corners = [(x, y - reach), (x + reach, y), (x, y + reach), (x - reach, y)]
         return element("polygon", points=" ".join(f"{number(a)},{number(b)}" for a, b in corners), class_="mark teacher")
-    return element("circle", cx=x, cy=y, r=size if role == "student" else size - 0.5, class_=f"mark {role}")
+    return element("circle", cx=x, cy=y, r=_MARK if role == "student" else _MARK - 0.5, class_=f"mark {role}")
 
 
 def hinted(hint: str, *children: str) -> Markup:

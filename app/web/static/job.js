@@ -7,6 +7,7 @@ import { localTimes } from "./site.js";
 const TYPES = [
   "job_queued", "job_cancelling", "job_cancelled", "job_resumed", "job_failed", "job_succeeded", "stage_started", "stage_sharded",
   "stage_succeeded", "stage_retried", "stage_released", "stage_rebuilt", "student_published", "sampled", "metric", "sample",
+  "rows_removed",
 ];
 const SAMPLES = 40, EVERY = 1000;
 const actions = document.getElementById("actions");

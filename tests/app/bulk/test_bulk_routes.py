@@ -70,9 +70,12 @@ def test_all_columns_of_a_csv_are_kept_and_a_taken_name_gets_a_prefix(api: TestC
     assert answer.headers["content-disposition"] == f'attachment; filename="triage-1-{sent["id"]}.csv"'
     table = list(csv.reader(io.StringIO(answer.text, newline="")))
     assert table[0] == sent["columns"]
-    assert [row[:4] for row in table[1:]] == [["1", 'card; and\n"pin"', "x", "card"], ["2", "  money ", "=1+1", "money"]]
+    assert [row[:4] for row in table[1:]] == [["1", 'card; and\n"pin"', "x", "card"], ["2", "  money ", "'=1+1", "money"]]
     assert float(table[1][4]) == lines[0]["predicted_score"]
     assert table[1][5] == "false"
+    # No spreadsheet is to run what a caller wrote; a program can have it as it came.
+    as_it_came = api.get(f"/predictions/{sent['id']}/result?formulas=true", headers={"Accept": "text/csv"})
+    assert as_it_came.text == answer.text.replace("'=1+1", "=1+1")
 
 
 def test_objects_keep_their_spelling(api: TestClient) -> None:

@@ -8,6 +8,7 @@ import pytest
 from transformers import BertTokenizer
 
 from app.config import Settings
+from app.contracts.memorisation import Memorisation
 from app.contracts.report import Interval, Report, ReportEntry
 from app.contracts.spec import StudentKind
 from app.contracts.stages import Stage
@@ -84,6 +85,17 @@ def report() -> Report:
         refit=True,
         entries=[entry.model_copy(update={"name": "teacher", "parameters": 22_000_000}), entry],
         generated={"kept": 900, "duplicate": 100},
+        memorisation=Memorisation(
+            generated=1000,
+            exact_copies=3,
+            near_copies=4,
+            shared_runs=9,
+            max_shared_words=5,
+            kept=900,
+            kept_with_run=0,
+            run_words=8,
+            longest_kept_run=5,
+        ),
         generation_gain=figure,
         verdict="Generation helped.",
         warnings=["The holdout has few rows of 'pin_change'."],

@@ -109,6 +109,8 @@ def test_the_model_card(client: TestClient, publish: Publish, tmp_path: Path) ->
         "| teacher | 91.0 % (87.0 to 94.0) |",
         "300 labelled rows",
         "1,000 texts generated, of which 900",
+        "- Near a row, and dropped: 3 exact copies, 4 near copies, 9 with a run of more than 5 words.",
+        "- Of 900 kept texts, 0 have 8 or more consecutive words in common with a row; the longest such run in any has 5.",
         "softmax(logits / 1.7)",
         "The holdout is small (80 rows)",
         "few rows of 'pin\\_change'",

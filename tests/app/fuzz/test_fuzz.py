@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
+from app.access.schemas import KeyIn
+from app.access.service import create_key
 from app.contracts.report import Interval, Report
 from app.contracts.stages import Stage
 from app.contracts.students import ONNX_FILE, REPORT_FILE, STUDENT_MANIFEST_FILE, TOKENIZER_FILE
@@ -21,10 +23,10 @@ from tests.app.jobs.transitions import finish_alone
 from tests.app.predictions.conftest import LABELS, onnx_model, student_manifest, tokenizer_json
 from tests.app.storage.conftest import store_artefact
 from tests.app.students.published import register
-from tests.gendistil.conftest import service_url
+from tests.gendistil.conftest import keyed_url
 from workers.bulk import run_bulk_prediction
 
-__all__ = ["service_url"]
+__all__ = ["keyed_url"]
 
 Json = dict[str, Any]
 HERE = Path(__file__).parent
@@ -53,15 +55,23 @@ def succeed(job_id: str, folder: Path) -> None:
 
 
 @pytest.fixture
-def known(service_url: str, tmp_path: Path) -> Path:
+def key(keyed_url: str) -> str:
+    """May do everything."""
+    with transaction() as session:
+        return create_key(session, KeyIn(name="fuzz", scopes=["admin"])).key
+
+
+@pytest.fixture
+def known(keyed_url: str, key: str, tmp_path: Path) -> Path:
     """A folder with what schemathesis is to know of the service: the ids of what is there, and a bundle."""
     for name in ("triage", "spare", "doomed1", "doomed2", "doomed3"):
         for number in range(3):
-            key = f"{name}-{number}"
-            register(name, f"job_{key}", key, store_with_report(tmp_path, key), dict.fromkeys(LABELS, 5))
+            artefact = f"{name}-{number}"
+            register(name, f"job_{artefact}", artefact, store_with_report(tmp_path, artefact), dict.fromkeys(LABELS, 5))
     # The server closes a connection that is idle for seconds, which a busy machine takes for what stands between two calls.
     unkept = httpx.Limits(max_keepalive_connections=0)
-    with httpx.Client(base_url=service_url, timeout=60, limits=unkept, trust_env=False) as client:
+    headers = {"Authorization": f"Bearer {key}"}
+    with httpx.Client(base_url=keyed_url, timeout=60, limits=unkept, trust_env=False, headers=headers) as client:
         posted = [client.post("/jobs", json={"name": f"name{number}", "dataset": {"rows": ROWS}}).json() for number in range(9)]
         ids = [job["id"] for job in posted]
         succeed(ids[0], tmp_path)
@@ -77,6 +87,7 @@ def known(service_url: str, tmp_path: Path) -> Path:
             run_bulk_prediction(prediction_id)
         bundle = client.get("/students/name0/download").content
         webhooks = [client.post("/webhooks", json={"url": "https://93.184.216.34/hook"}).json()["id"] for _ in range(4)]
+        keys = [client.post("/keys", json={"name": f"key {number}", "scopes": ["read"]}).json()["id"] for number in range(3)]
         delivery = client.post(f"/webhooks/{webhooks[0]}/test").json()["id"]
         lines = "".join(f"{json.dumps(row)}\n" for row in ROWS)
         files = [client.post("/v1/files", data={"purpose": "fine-tune"}, files={"file": lines}).json()["id"] for _ in range(3)]
@@ -93,6 +104,7 @@ def known(service_url: str, tmp_path: Path) -> Path:
         "webhooks": webhooks[:2],
         "doomed_webhooks": webhooks[2:],
         "deliveries": [delivery],
+        "keys": keys,
     }
     for name, values in dictionaries.items():
         (tmp_path / f"{name}.txt").write_text("".join(f"{json.dumps(value)}\n" for value in values))
@@ -102,8 +114,9 @@ def known(service_url: str, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_no_answer_is_a_server_error_or_undocumented(service_url: str, known: Path) -> None:
-    """More of it: `make fuzz`, with options for schemathesis in FUZZ."""
-    command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{service_url}/openapi.json", "--no-color"]
+def test_no_answer_is_a_server_error_or_undocumented(keyed_url: str, key: str, known: Path) -> None:
+    """Each route is asked without its key too. More of it: `make fuzz`, with options for schemathesis in FUZZ."""
+    command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{keyed_url}/openapi.json", "--no-color"]
+    command += ["--header", f"Authorization: Bearer {key}"]
     options = os.environ.get("FUZZ", "").split()
     assert subprocess.run([*command, *options], cwd=known).returncode == 0, (known / "api.log").read_text()[-5000:]

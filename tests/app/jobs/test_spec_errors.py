@@ -36,7 +36,7 @@ def test_overrides_are_laid_over_the_preset() -> None:
             "spec.label.size",
             "Fields of spec.label: shard_tokens, batch_size, recombined, recombined_tokens, exchanged_words, curve, rejected, seed.",
         ),
-        ({"teachers": {}}, "spec.teachers", "Fields of spec: split, teacher, generator, generate, label, distil, publish."),
+        ({"teachers": {}}, "spec.teachers", "Fields of spec: split, teacher, generator, generate, label, distil, publish, privacy."),
         (
             {"label": None},
             "spec.label",
@@ -70,7 +70,8 @@ def test_every_fault_is_named() -> None:
         "~/mine",
     ],
 )
-def test_references_that_may_be_models(reference: str) -> None:
+def test_references_that_may_be_models(reference: str, clean_settings: pytest.MonkeyPatch) -> None:
+    clean_settings.setenv("GENDISTIL_MODELS", '["*"]')
     assert checked_spec("fast", {"teacher": {"model": reference}}).teacher.model == reference
 
 
@@ -82,10 +83,42 @@ def test_references_that_are_none(reference: str) -> None:
     assert "smollm2" not in (found.remedy or "")
 
 
+@pytest.mark.parametrize(
+    ("reference", "patterns", "allowed"),
+    [
+        ("google-bert/bert-large-uncased", "[]", True),  # a preset's
+        ("google-bert/bert-large-uncased@refs/pr/1", "[]", False),
+        ("embedded:minilm-l6", "[]", True),
+        ("owner/name", "[]", False),
+        ("/models/mine", "[]", False),
+        ("owner/name", '["owner/*"]', True),
+        ("owner2/name", '["owner/*"]', False),
+        ("owner/name@main", '["owner/*"]', False),
+        ("owner/name@main", '["owner/name@*"]', True),
+        ("owner/name@main", '["*"]', True),
+        ("/models/mine", '["/models/*"]', True),
+        ("/models/../etc", '["/models/*"]', False),
+        ("/models2/mine", '["/models/*"]', False),
+        ("~/models/mine", '["/models/*"]', False),
+        ("./models/mine", '["models/*"]', False),
+        ("models/mine", '["/models/*", "./*"]', False),
+    ],
+)
+def test_models_that_the_settings_allow(reference: str, patterns: str, allowed: bool, clean_settings: pytest.MonkeyPatch) -> None:
+    clean_settings.setenv("GENDISTIL_MODELS", patterns)
+    if allowed:
+        assert checked_spec("fast", {"teacher": {"model": reference}}).teacher.model == reference
+        return
+    with pytest.raises(ServiceError) as caught:
+        checked_spec("fast", {"teacher": {"model": reference}})
+    assert (caught.value.problem.status, caught.value.problem.type) == (422, "urn:gendistil:model-not-allowed")
+    assert "GENDISTIL_MODELS" in (caught.value.problem.remedy or "")
+
+
 def test_an_unknown_preset() -> None:
     with pytest.raises(ServiceError) as caught:
         checked_spec("quick", {})
-    assert "fast, balanced, thorough, paper" in (caught.value.problem.remedy or "")
+    assert "fast, balanced, sensitive, thorough, paper" in (caught.value.problem.remedy or "")
 
 
 def test_two_fields_that_exclude_each_other() -> None:

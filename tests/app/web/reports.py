@@ -5,6 +5,7 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
+from app.contracts.memorisation import Memorisation
 from app.contracts.report import (
     CandidateScores,
     CurvePoint,
@@ -72,6 +73,17 @@ def made_up(labels: list[str], **changes: Any) -> Report:
         holdout_source="split",
         entries=[entry(name, labels, wrong) for name, wrong in zip(NAMES, (2, 4, 6, 5, 9), strict=True)],
         generated={"kept": 1200, "near_duplicate": 300},
+        memorisation=Memorisation(
+            generated=1500,
+            exact_copies=12,
+            near_copies=34,
+            shared_runs=0,
+            max_shared_words=None,
+            kept=1200,
+            kept_with_run=5,
+            run_words=8,
+            longest_kept_run=11,
+        ),
         generation_gain=Interval(value=0.025, low=0.01, high=0.04),
         verdict="Generation helped: 1200 generated texts changed the student by +2.5 points.",
         scores=ScoreReport(teacher=scores(), student=scores(), published_temperature=1.2, selective=points),

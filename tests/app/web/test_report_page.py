@@ -56,9 +56,16 @@ def test_many_labels_have_no_matrix_and_a_complete_table(client: TestClient, tmp
     assert page.text.index("label 00") < page.text.index("label 76")
 
 
+def test_how_near_the_generated_texts_came_to_rows(client: TestClient, tmp_path: Path) -> None:
+    said = get(client, f"/ui/jobs/{reported(client, tmp_path, made_up(LABELS))}/report").text
+    assert "Near a row, and dropped: 12 exact copies, 34 near copies. Of 1,200 kept texts, 5 have 8 or more consecutive words" in said
+
+
 def test_a_report_of_an_older_version_shows_what_it_has(client: TestClient, tmp_path: Path) -> None:
-    job_id = reported(client, tmp_path, made_up(LABELS, scores=None, curve=[]))
-    assert pictures(get(client, f"/ui/jobs/{job_id}/report")) == {"accuracy", "labels", "size"}
+    job_id = reported(client, tmp_path, made_up(LABELS, scores=None, curve=[], memorisation=None))
+    page = get(client, f"/ui/jobs/{job_id}/report")
+    assert pictures(page) == {"accuracy", "labels", "size"}
+    assert "Near a row" not in page.text
 
 
 def test_a_report_without_classifiers_is_shown(client: TestClient, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_shadow_and_live_texts_are_told(client: TestClient, publish: Publish) ->
     with transaction() as session:
         session.add(Traffic(name="triage", version=2, day=utcnow().date(), process="p", since=utcnow(), texts=300, **counts))
     page = get(client, "/ui/students/triage")
-    assert "25" in page.text
+    assert "on 25 % of its texts" in page.text
     assert page.all("button", data_act="unshadow")
     assert page.all("span", class_="badge", data_status="failed")
     assert "Drifted from the holdout" in page.text

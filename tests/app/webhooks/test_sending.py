@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from app.config import get_settings
 from app.contracts.stages import GRAPH, Stage
-from app.database import session_factory, transaction
+from app.database import transaction
 from app.jobs import lifecycle
 from app.outbox import announce
 from app.tables import StageRun, Webhook, WebhookDelivery, utcnow
@@ -349,10 +349,10 @@ def test_one_that_hangs_does_not_hold_up_the_others(api: TestClient, target: Rec
     hangs, answers = subscribe(api, target.url("/hang")), subscribe(api, target.url("/ok"))
     for webhook in (hangs, hangs, hangs, hangs, answers):
         api.post(f"/webhooks/{webhook['id']}/test")
-    with session_factory().begin() as session:
+    with transaction() as session:
         first = claim_due(session, 4, {}, settings)
     assert [claimed.webhook_id for claimed in first] == [hangs["id"], hangs["id"], answers["id"]]
-    with session_factory().begin() as session:
+    with transaction() as session:
         assert claim_due(session, 1, {hangs["id"]: 2}, settings) == []
         assert [claimed.webhook_id for claimed in claim_due(session, 1, {hangs["id"]: 1}, settings)] == [hangs["id"]]
 

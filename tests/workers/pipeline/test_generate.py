@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
+from app.contracts.memorisation import Memorisation
 from app.contracts.spec import GenerateSpec, JobSpec
 from tests.workers.conftest import MemoryRecorder, StageResult
 from workers.pipeline import generate as stage
@@ -15,6 +16,7 @@ from workers.pipeline.finetune_generator import GeneratorInputs, GeneratorMetric
 from workers.pipeline.generate import TEXTS_FILE, GenerateInputs, GenerateMetrics, generate
 from workers.training.filters import Verdict
 from workers.training.recorder import StageStopped
+from workers.training.shared_runs import SharedRuns
 from workers.training.split import Split
 
 
@@ -103,6 +105,33 @@ def test_of_many_texts_few_are_told(split: Split, generator: StageResult[Generat
     many = spec.generate.model_copy(update={"texts": 130})
     generate(GenerateInputs(split, generator.folder, spec.generator, many), [], tmp_path, recorder)
     assert told(recorder) == 60
+
+
+def test_none_is_told_if_so_asked(
+    split: Split, generated: StageResult[GenerateMetrics], spec: JobSpec, generator: StageResult[GeneratorMetrics], tmp_path: Path
+) -> None:
+    recorder = MemoryRecorder()
+    generate(GenerateInputs(split, generator.folder, spec.generator, spec.generate, tell=False), [], tmp_path, recorder)
+    assert told(recorder) == 0
+    assert samples_in(tmp_path) == samples_in(generated.folder)  # nothing else depends on it
+
+
+def test_what_came_near_a_row_is_counted(split: Split, generated: StageResult[GenerateMetrics]) -> None:
+    found, verdicts = Memorisation.model_validate(generated.metrics.memorisation), generated.metrics.verdicts
+    assert found.exact_copies + found.near_copies == verdicts["training_copy"]
+    assert (found.generated, found.kept, found.shared_runs) == (sum(verdicts.values()), verdicts["kept"], 0)
+    kept = [sample["text"] for sample in samples_in(generated.folder) if sample["verdict"] == "kept"]
+    runs = SharedRuns(row.text for row in split.train + split.validation)
+    assert found.longest_kept_run == max(map(runs.longest, kept)) > 1
+
+
+def test_longer_runs_than_allowed_are_dropped(
+    split: Split, generator: StageResult[GeneratorMetrics], spec: JobSpec, tmp_path: Path
+) -> None:
+    metrics = run(split, generator.folder, spec, tmp_path, texts=20, max_shared_words=1, max_attempts=20.0)
+    assert metrics.verdicts["shared_run"] > 0
+    assert metrics.memorisation["longest_kept_run"] <= 1
+    assert metrics.memorisation["shared_runs"] == metrics.verdicts["shared_run"]
 
 
 @pytest.mark.parametrize("of", [1, 7, 60, 200])

@@ -75,6 +75,19 @@ def test_a_threshold_of_one_drops_only_texts_with_the_same_5_grams() -> None:
     assert judge.judge(f"{OTHER}?", ended=True) is Verdict.KEPT
 
 
+def test_a_longer_run_of_a_training_rows_words_than_allowed_is_dropped() -> None:
+    text = "hello, I think MY card: was stolen in the train"  # five words of a row, whatever their case and punctuation
+    verdicts = [TextFilter(TRAINING, 0.7, most).judge(text, ended=True) for most in (None, 4, 5)]
+    assert verdicts == [Verdict.KEPT, Verdict.SHARED_RUN, Verdict.KEPT]
+
+
+def test_a_text_dropped_for_its_run_counts_for_nothing() -> None:
+    judge = TextFilter(TRAINING, 0.7, 4)
+    shared = "hello, I think my card was stolen in the train"
+    assert judge.judge(shared, ended=True) is Verdict.SHARED_RUN
+    assert judge.judge(shared.replace("card", "cat"), ended=True) is Verdict.KEPT
+
+
 def test_distinct_texts_are_all_kept_and_near_ones_all_found() -> None:
     rng = random.Random(0)
     texts = [" ".join("".join(rng.choices("abcdefghijklmnop", k=6)) for _ in range(6)) for _ in range(200)]

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from tests.app.calls import predictor_of
 
 Publish = Callable[..., int]
-PRESETS = ["fast", "balanced", "thorough", "paper"]
+PRESETS = ["fast", "balanced", "sensitive", "thorough", "paper"]
 NAME = "ft:bag:gendistil:triage:1"
 
 

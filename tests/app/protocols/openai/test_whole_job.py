@@ -10,6 +10,7 @@ from openai import OpenAI
 from openai._streaming import Stream
 from openai.types.fine_tuning import FineTuningJobEvent
 
+from app.config import Settings
 from tests.app.protocols.openai.conftest import chat, upload
 from tests.waiting import wait_for
 from tests.workers.conftest import generator_model, in_this_process, new_folder, teacher_model
@@ -20,7 +21,10 @@ __all__ = ["generator_model", "in_this_process", "new_folder", "teacher_model"]
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_a_whole_job(ai: OpenAI, teacher_model: Path, generator_model: Path) -> None:
+def test_a_whole_job(
+    ai: OpenAI, teacher_model: Path, generator_model: Path, service_env: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_env, "models", ["/*"])
     training = upload(ai, [chat(row.text, row.label) for row in make_rows(20)])
     validation = upload(ai, [{"prompt": row.text, "completion": f" {row.label}"} for row in make_rows(4, seed=1)])
     spec = tiny_spec(teacher_model, generator_model).model_dump(mode="json", exclude={"teacher": {"epochs", "seed"}})
