@@ -92,7 +92,7 @@ def start(
     try:
         found = _await(process, data_dir, log)
     except BaseException:
-        _end(process)
+        end(process)
         raise
     say(f"The service is ready at {found.url} and stays up. Stop it with: gendistil down")
     return found
@@ -105,9 +105,9 @@ def _await(process: "subprocess.Popen[bytes]", data_dir: Path, log: Path) -> Run
             return found
         # Another command may have been first, and its service is on the way.
         if process.poll() is not None and holder(data_dir) is None and not announced(data_dir):
-            raise GendistilError(f"The service did not start:\n{_tail(log)}", remedy=f"See {log}, and run 'gendistil doctor'.")
+            raise GendistilError(f"The service did not start:\n{tail(log)}", remedy=f"See {log}, and run 'gendistil doctor'.")
         time.sleep(0.1)
-    raise GendistilError(f"The service was not ready within {START_SECONDS:.0f} s:\n{_tail(log)}", remedy=f"See {log}.")
+    raise GendistilError(f"The service was not ready within {START_SECONDS:.0f} s:\n{tail(log)}", remedy=f"See {log}.")
 
 
 def stop(data_dir: Path) -> int | None:
@@ -129,7 +129,8 @@ def stop(data_dir: Path) -> int | None:
     return pid
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """Stops a service that this process started, if it still runs, and waits for its end."""
     if process.poll() is None:
         process.terminate()
         try:
@@ -151,5 +152,6 @@ def free_port(wanted: int = 0) -> int:
         return port
 
 
-def _tail(path: Path) -> str:
-    return "\n".join(path.read_text(errors="replace").splitlines()[-TAIL_LINES:])
+def tail(path: Path) -> str:
+    """The last lines of a log."""
+    return "\n".join(path.read_text(errors="replace").splitlines()[-TAIL_LINES:]) if path.exists() else "(there is none)"

@@ -3,7 +3,7 @@
 What a method does stands once, in `calls`; here it gets its two forms.
 """
 
-from gendistil import calls
+from gendistil import calls, settings
 from gendistil.transport import DEFAULT_URL, AsyncConnection, Connection, awaited, blocking
 
 __all__ = ["DEFAULT_URL", "AsyncClient", "Client"]
@@ -41,14 +41,26 @@ class Webhooks:
     retry = blocking(calls.webhooks.retry)
 
 
+class Keys:
+    """Calls of `/keys`: who may do what. Every method raises `GendistilError`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.run = connection.run
+
+    create = blocking(calls.access.create)
+    list = blocking(calls.access.all_keys)
+    revoke = blocking(calls.access.revoke)
+
+
 class Client(Connection):
     """A connection to one gendistil service. Every method raises `GendistilError`, which holds the service's problem+json."""
 
-    def __init__(self, base_url: str = DEFAULT_URL, timeout: float = 60.0) -> None:
-        """`timeout`: seconds, for each answer."""
-        super().__init__(base_url, timeout)
+    def __init__(self, base_url: str = DEFAULT_URL, timeout: float = 60.0, *, api_key: str | None = None) -> None:
+        """`timeout`: seconds, for each answer. `api_key`: None for that of the settings, which may be none; empty for none."""
+        super().__init__(base_url, timeout, settings.api_key(base_url) if api_key is None else api_key)
         self.bulk = Bulk(self)
         self.webhooks = Webhooks(self)
+        self.keys = Keys(self)
 
     create_dataset = blocking(calls.datasets.create_dataset)
     dataset = blocking(calls.datasets.dataset)
@@ -92,6 +104,7 @@ class Client(Connection):
     catalogue = blocking(calls.service.catalogue)
     presets = blocking(calls.service.presets)
     collect_garbage = blocking(calls.service.collect_garbage)
+    audit = blocking(calls.access.audit)
 
 
 class AsyncBulk:
@@ -126,14 +139,26 @@ class AsyncWebhooks:
     retry = awaited(calls.webhooks.retry)
 
 
+class AsyncKeys:
+    """As `Keys`, to be awaited."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.run = connection.run
+
+    create = awaited(calls.access.create)
+    list = awaited(calls.access.all_keys)
+    revoke = awaited(calls.access.revoke)
+
+
 class AsyncClient(AsyncConnection):
     """As `Client`, for any number of calls at a time: `async with AsyncClient() as client: job = await client.job(id)`."""
 
-    def __init__(self, base_url: str = DEFAULT_URL, timeout: float = 60.0) -> None:
-        """`timeout`: seconds, for each answer."""
-        super().__init__(base_url, timeout)
+    def __init__(self, base_url: str = DEFAULT_URL, timeout: float = 60.0, *, api_key: str | None = None) -> None:
+        """`timeout`: seconds, for each answer. `api_key`: None for that of the settings, which may be none; empty for none."""
+        super().__init__(base_url, timeout, settings.api_key(base_url) if api_key is None else api_key)
         self.bulk = AsyncBulk(self)
         self.webhooks = AsyncWebhooks(self)
+        self.keys = AsyncKeys(self)
 
     create_dataset = awaited(calls.datasets.create_dataset)
     dataset = awaited(calls.datasets.dataset)
@@ -177,3 +202,4 @@ class AsyncClient(AsyncConnection):
     catalogue = awaited(calls.service.catalogue)
     presets = awaited(calls.service.presets)
     collect_garbage = awaited(calls.service.collect_garbage)
+    audit = awaited(calls.access.audit)

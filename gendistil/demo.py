@@ -1,7 +1,6 @@
 """`python -m gendistil.demo`: the bundled example from rows to predictions, on a service that it starts and stops itself."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ import httpx
 import typer
 from rich.console import Console
 
-from gendistil.background import free_port
+from gendistil.background import START_SECONDS, end, free_port, log_of, tail
 from gendistil.client import Client
 from gendistil.display import JobDisplay
 from gendistil.errors import GendistilError, JobFailed
@@ -24,8 +23,7 @@ from gendistil.terminal import fail, make_console
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 NAME = "banking-demo"
-START_SECONDS, STOP_SECONDS = 120.0, 60.0
-OWN = {"GENDISTIL_DATABASE_URL": "", "GENDISTIL_STORAGE_URL": ""}
+OWN = {"GENDISTIL_DATABASE_URL": "", "GENDISTIL_STORAGE_URL": "", "GENDISTIL_KEYS": "auto"}
 """Whatever the environment or a `.env` file names, the demo keeps to its own data folder."""
 TEXTS = [
     "My new card still has not turned up in the mail",
@@ -57,7 +55,7 @@ def main(
     except GendistilError as error:
         logs = (data_dir / "logs").resolve()
         log = logs / ("worker.log" if isinstance(error, JobFailed) else "up.log")
-        print(f"--- last lines of {log} ---\n{_tail(log)}\n---", file=sys.stderr)
+        print(f"--- last lines of {log} ---\n{tail(log)}\n---", file=sys.stderr)
         error.remedy = f"{error.remedy or 'See the log above and run the demo again.'} All logs: {logs}"
         fail(error)
     console.print("To leave it running and ask it again:", highlight=False)
@@ -105,7 +103,7 @@ def service(console: Console, data_dir: Path) -> Iterator[tuple[Client, subproce
     """Runs `gendistil up` on a free port. Raises `GendistilError` if it does not become ready, or has died when the work broke off."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    log = data_dir / "logs" / "up.log"
+    log = log_of(data_dir)
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "gendistil.cli", "up", "--port", str(port), "--data-dir", str(data_dir), "--parent", str(os.getpid())]
     console.print(f"Starting the service: Redis, the database, a worker and the API (log: {log}) ...", highlight=False, soft_wrap=True)
@@ -126,7 +124,7 @@ def service(console: Console, data_dir: Path) -> Iterator[tuple[Client, subproce
             raise GendistilError(detail, remedy=f"See {log}.") from error
         raise
     finally:
-        _stop(process)
+        end(process)
 
 
 def _await_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
@@ -141,20 +139,6 @@ def _await_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
             pass
         time.sleep(0.2)
     raise GendistilError(f"The service was not ready within {START_SECONDS:.0f} s.", remedy=f"See {log}.")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _tail(path: Path, lines: int = 20) -> str:
-    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else "(there is none)"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -20,19 +21,14 @@ STYLES = {"succeeded": "green", "running": "cyan", "failed": "bold red", "cancel
 MARKS = {"succeeded": "✓", "failed": "✗", "cancelled": "-", "queued": "…", "pending": " "}
 
 
-class JobDisplay:
-    """Shows a job as it goes: `with JobDisplay(console) as display: client.wait(id, on_update=display.update)`."""
+class _Display:
+    """Live on a terminal for as long as the block lasts, else plain lines."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self.console = console
-        self.clock = clock
-        self._live = Live(console=console, refresh_per_second=8, transient=False) if console.is_terminal else None
-        self._spinner = Spinner("dots", style="cyan")
-        self._seen: dict[str, tuple[str, int]] = {}
-        self._printed_at: dict[str, float] = {}
-        self._status = ""
+        self.console, self.clock = console, clock
+        self._live = Live(console=console, refresh_per_second=8) if console.is_terminal else None
 
-    def __enter__(self) -> "JobDisplay":
+    def __enter__(self) -> Self:
         if self._live:
             self._live.start()
         return self
@@ -40,6 +36,21 @@ class JobDisplay:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._live:
             self._live.stop()
+
+    def _plain(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.file.flush()  # a pipe is block-buffered: the reader would see nothing for minutes
+
+
+class JobDisplay(_Display):
+    """Shows a job as it goes: `with JobDisplay(console) as display: client.wait(id, on_update=display.update)`."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(console, clock)
+        self._spinner = Spinner("dots", style="cyan")
+        self._seen: dict[str, tuple[str, int]] = {}
+        self._printed_at: dict[str, float] = {}
+        self._status = ""
 
     def update(self, job: Job) -> None:
         if self._live:
@@ -79,27 +90,13 @@ class JobDisplay:
         parts = (f"  {stage.name:<18} {stage.status:<9}", _amount(stage), _remark(stage), eta)
         self._plain("  ".join(part for part in parts if part))
 
-    def _plain(self, line: str) -> None:
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
-        self.console.file.flush()  # a pipe is block-buffered: the reader would see nothing for minutes
 
-
-class BulkDisplay:
+class BulkDisplay(_Display):
     """Shows how far a file is: live on a terminal, as a line for each change of status and one now and then in a pipe."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self.console, self.clock = console, clock
-        self._live = Live(console=console, refresh_per_second=8) if console.is_terminal else None
+        super().__init__(console, clock)
         self._said: tuple[str, float] = ("", 0.0)
-
-    def __enter__(self) -> "BulkDisplay":
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._live:
-            self._live.stop()
 
     def update(self, found: BulkPrediction) -> None:
         line = bulk_line(found)
@@ -108,7 +105,7 @@ class BulkDisplay:
             self._live.update(Group(Text(line, style=STYLES.get(found.status, "")), bar), refresh=True)
         elif found.status != self._said[0] or self.clock() - self._said[1] >= PLAIN_SECONDS:
             self._said = (found.status, self.clock())
-            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._plain(line)
 
 
 def bulk_line(found: BulkPrediction) -> str:

@@ -43,6 +43,14 @@ class GendistilError(Exception):
         return self.status in PASSING or self.type in {UNREACHABLE, TIMEOUT}
 
 
+class Unauthenticated(GendistilError):
+    """The service asks for an API key, or does not know the one that was sent (401)."""
+
+
+class Forbidden(GendistilError):
+    """The API key lacks the scope for this (403)."""
+
+
 class NotFound(GendistilError):
     """There is no such job, student, version, alias or dataset (404), or it was deleted (410)."""
 
@@ -70,6 +78,8 @@ class WaitTimeout(GendistilError):
 _KINDS: dict[int, type[GendistilError]] = {
     **dict.fromkeys((404, 410), NotFound),
     **dict.fromkeys((400, 413, 415, 422), Refused),
+    401: Unauthenticated,
+    403: Forbidden,
     409: Conflict,
     **dict.fromkeys((*PASSING, 507), Unavailable),
 }

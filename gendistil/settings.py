@@ -2,15 +2,17 @@
 
 import os
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gendistil.errors import GendistilError
-from gendistil.transport import DEFAULT_URL
+from gendistil.transport import DEFAULT_URL, is_own, origin
 
 PROJECT_FILE = Path("gendistil.toml")
-DEFAULTS: dict[str, str | None] = {"url": DEFAULT_URL, "data_dir": ".gendistil", "preset": None}
+DEFAULTS: dict[str, str | None] = {"url": DEFAULT_URL, "data_dir": ".gendistil", "preset": None, "api_key": None}
 """By key of the files; a `preset` of None is the service's own."""
+SECRET = frozenset({"api_key"})
+"""Keys whose values are shown nowhere."""
 
 
 @dataclass(frozen=True)
@@ -18,12 +20,17 @@ class Setting:
     """`source`: `option`, a variable's name, a file, or `default`."""
 
     key: str
-    value: str | None
+    value: str | None = field(repr=False)
     source: str
 
     @property
     def chosen(self) -> bool:
         return self.source != "default"
+
+    @property
+    def shown(self) -> str | None:
+        """For people to read."""
+        return "(set)" if self.value and self.key in SECRET else self.value
 
 
 def resolve(key: str, option: str | os.PathLike[str] | None = None) -> Setting:
@@ -40,6 +47,27 @@ def resolve(key: str, option: str | os.PathLike[str] | None = None) -> Setting:
 
 def data_dir(option: Path | None = None) -> Path:
     return Path(resolve("data_dir", option).value or ".").expanduser().absolute()
+
+
+def api_key(url: str) -> str | None:
+    """The key for a service. Raises `GendistilError` if a file is wrong.
+
+    One in a file is for the `url` of that same file, or without one for services on this machine: a file in a folder from elsewhere
+    can name an address, and must not get the user's key there.
+    """
+    found = api_key_setting(url)
+    return found.value if found else None
+
+
+def api_key_setting(url: str) -> Setting | None:
+    """As `api_key`, with where it comes from."""
+    if value := os.environ.get(variable("api_key")):
+        return Setting("api_key", value, variable("api_key"))
+    for path in (PROJECT_FILE, user_file()):
+        held = read_file(path)
+        if (value := held.get("api_key")) and (origin(held["url"]) == origin(url) if "url" in held else is_own(url)):
+            return Setting("api_key", value, str(path))
+    return None
 
 
 def variable(key: str) -> str:

@@ -47,6 +47,12 @@ def report_table(report: Report) -> RenderableType:
     lines: list[RenderableType] = [table]
     if report.generated:
         lines.append(Text("Generated texts: " + ", ".join(f"{count:,} {verdict}" for verdict, count in report.generated.items() if count)))
+    if (found := report.memorisation) and found.generated:
+        dropped = found.exact_copies + found.near_copies + found.shared_runs
+        shared = (
+            f"{found.kept_with_run:,} kept ones share {found.run_words} words or more with a row (longest run {found.longest_kept_run})"
+        )
+        lines.append(Text(f"Near a row and dropped: {dropped:,}, {found.exact_copies:,} of them exact copies. {shared}."))
     lines.append(Text(report.verdict, style="bold"))
     if report.refit:
         lines.append(Text("The published student then learned from the held-out rows too."))

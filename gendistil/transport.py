@@ -24,9 +24,9 @@ T = TypeVar("T")
 class Connection:
     """To one service. `run` is what methods are made of."""
 
-    def __init__(self, base_url: str = DEFAULT_URL, timeout: float = 60.0) -> None:
+    def __init__(self, base_url: str = DEFAULT_URL, timeout: float = 60.0, api_key: str | None = None) -> None:
         self.base_url = base_url.rstrip("/")
-        self._http = httpx.Client(**_settings(self.base_url, timeout))
+        self._http = httpx.Client(**_settings(self.base_url, timeout, api_key))
 
     def __enter__(self) -> Self:
         return self
@@ -76,9 +76,9 @@ class Connection:
 class AsyncConnection:
     """As `Connection`, on any event loop that anyio knows."""
 
-    def __init__(self, base_url: str = DEFAULT_URL, timeout: float = 60.0) -> None:
+    def __init__(self, base_url: str = DEFAULT_URL, timeout: float = 60.0, api_key: str | None = None) -> None:
         self.base_url = base_url.rstrip("/")
-        self._http = httpx.AsyncClient(**_settings(self.base_url, timeout))
+        self._http = httpx.AsyncClient(**_settings(self.base_url, timeout, api_key))
 
     async def __aenter__(self) -> Self:
         return self
@@ -179,17 +179,28 @@ class awaited(Generic[P, T]):
         return method
 
 
-def _settings(base_url: str, timeout: float) -> dict[str, Any]:
+def _settings(base_url: str, timeout: float, api_key: str | None) -> dict[str, Any]:
     # A proxy of the environment cannot reach this machine's own addresses.
-    own = _host(base_url) in {"localhost", "127.0.0.1", "::1"}
-    return {"base_url": base_url, "timeout": httpx.Timeout(timeout, connect=5.0), "trust_env": not own}
+    found: dict[str, Any] = {"base_url": base_url, "timeout": httpx.Timeout(timeout, connect=5.0), "trust_env": not is_own(base_url)}
+    if not api_key:
+        return found
+    if not (api_key.isascii() and api_key.isprintable() and " " not in api_key):  # httpx would quote it in its error
+        raise GendistilError("The API key has characters that none has.", remedy="Give it as it was shown, without quotes and spaces.")
+    # Nobody is redirected, so it reaches no other host.
+    return {**found, "headers": {"Authorization": f"Bearer {api_key}"}, "follow_redirects": False}
 
 
-def _host(url: str) -> str:
+def is_own(url: str) -> bool:
+    """Whether the address is one of this machine alone. Raises `GendistilError` if it is none of a service."""
+    return origin(url)[1] in {"localhost", "127.0.0.1", "::1"}
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of a service's address. Raises `GendistilError`."""
     try:
         parts = urlsplit(url)
         if parts.scheme in {"http", "https"} and parts.hostname and " " not in url:
-            return parts.hostname
+            return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
     except ValueError:  # such as an address in brackets that is not closed
         pass
     raise GendistilError(f"{url!r} is no address of a service.", remedy=f"Give one such as {DEFAULT_URL}.")

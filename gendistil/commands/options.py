@@ -9,11 +9,15 @@ import typer
 
 from gendistil import background, settings
 from gendistil.client import DEFAULT_URL, Client
-from gendistil.errors import GendistilError
+from gendistil.errors import GendistilError, Unauthenticated
 from gendistil.terminal import fail, note
 
 INTERRUPTED = 130
 COMPLETION_SECONDS = 1.0
+LOG_IN = (
+    "Run 'gendistil login', or set GENDISTIL_API_KEY. A key in a settings file is sent to that file's own url alone, or to this machine. "
+    "Whoever runs the service makes keys: gendistil keys create."
+)
 
 
 def complete_student(incomplete: str) -> list[str]:
@@ -65,19 +69,29 @@ def address(url: str | None) -> str:
 
 
 @contextmanager
+def errors_told() -> Iterator[None]:
+    """An error is printed with its remedy and ends the command with code 1; a Ctrl-C ends it with 130."""
+    try:
+        yield
+    except Unauthenticated as error:
+        error.remedy = LOG_IN
+        fail(error)
+    except GendistilError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
 def connected(url: str | None, *, start: bool = False) -> Iterator[Client]:
-    """A client whose errors are printed with their remedy and end the command with code 1.
+    """A client whose errors are told as by `errors_told`.
 
     `start`: where no address was named and no service answers, the data folder's is started and left running.
     """
-    try:
+    with errors_told():
         where = address(url)
         folder = settings.data_dir()
         if start and where == DEFAULT_URL and not settings.resolve("url", url).chosen and not background.answers(where):
             where = background.start(folder, note).url
         with Client(where) as client:
             yield client
-    except GendistilError as error:
-        fail(error)
-    except KeyboardInterrupt:
-        raise typer.Exit(INTERRUPTED) from None

@@ -1,5 +1,6 @@
 """What the service answers, typed."""
 
+from gendistil.models.access import AuditEntry, Key, NewKey
 from gendistil.models.base import TERMINAL, Answer, Fault, Interval, Progress
 from gendistil.models.jobs import (
     Dataset,
@@ -14,7 +15,7 @@ from gendistil.models.jobs import (
     SyntheticText,
 )
 from gendistil.models.predictions import BulkPrediction, Prediction, Predictions, Score
-from gendistil.models.reports import CurvePoint, Report, ReportEntry
+from gendistil.models.reports import CurvePoint, Memorisation, Report, ReportEntry
 from gendistil.models.service import Catalogue, Check, Collection, Garbage, Preset, Readiness, StudentKind
 from gendistil.models.students import (
     Alias,
@@ -34,6 +35,7 @@ __all__ = [
     "Alias",
     "AliasMove",
     "Answer",
+    "AuditEntry",
     "BulkPrediction",
     "Catalogue",
     "Check",
@@ -52,6 +54,9 @@ __all__ = [
     "Job",
     "JobEstimate",
     "JobFault",
+    "Key",
+    "Memorisation",
+    "NewKey",
     "NewWebhook",
     "Prediction",
     "Predictions",

@@ -14,6 +14,7 @@ class Dataset(Answer):
     warnings: list[str] = []
     content_hash: str = ""
     created_at: datetime | None = None
+    rows_removed_at: datetime | None = None
 
 
 class JobFault(Fault):

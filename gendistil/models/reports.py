@@ -18,6 +18,20 @@ class ReportEntry(Answer):
     latency_ms: float | None = None
 
 
+class Memorisation(Answer):
+    """How near the generated texts came to the rows; a run: consecutive words in common with one row."""
+
+    generated: int
+    exact_copies: int
+    near_copies: int
+    shared_runs: int
+    max_shared_words: int | None = None
+    kept: int
+    kept_with_run: int
+    run_words: int
+    longest_kept_run: int
+
+
 class CurvePoint(Answer):
     """What the student scores on the first so many generated texts."""
 
@@ -35,6 +49,7 @@ class Report(Answer):
     refit: bool = False
     entries: list[ReportEntry]
     generated: dict[str, int] = {}
+    memorisation: Memorisation | None = None
     generation_gain: Interval | None = None
     verdict: str = ""
     curve: list[CurvePoint] = []

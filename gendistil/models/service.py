@@ -54,5 +54,6 @@ class Collection(Answer):
     bulk_predictions: Garbage = Garbage()
     temporary_files: Garbage = Garbage()
     idempotency_keys: int = 0
+    log_emptied: bool = False
     failed: int = 0
     bytes: int = 0

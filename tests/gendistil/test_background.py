@@ -5,9 +5,11 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -48,7 +50,12 @@ def test_two_commands_lead_from_an_empty_shell_to_a_prediction(folder: Path) -> 
             pytest.skip("port 8000 is in use on this machine")
         command = [sys.executable, "-m", "gendistil.cli", "distil", "rows.csv", "--spec", "spec.json"]
         run = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=900, env={**os.environ, "XDG_CONFIG_HOME": "/nowhere"}
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=900,
+            env={**os.environ, "XDG_CONFIG_HOME": "/nowhere", "GENDISTIL_MODELS": '["/*"]'},
         )
     assert run.returncode == 0, run.stderr
     assert "Starting the service in the background" in run.stderr
@@ -81,10 +88,13 @@ def test_two_commands_lead_from_an_empty_shell_to_a_prediction(folder: Path) -> 
 def test_a_ctrl_c_while_the_service_starts_leaves_nothing_behind(folder: Path) -> None:
     (folder / "rows.csv").write_text("text,label\n")
     command = [sys.executable, "-m", "gendistil.cli", "distil", "rows.csv"]
-    with (folder / "out.log").open("wb") as log:
-        running = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env={**os.environ, "GENDISTIL_DATA_DIR": ".gendistil"})
-    pid = wait_for(lambda: background.holder(folder / ".gendistil"), 120, (folder / "out.log").read_text)
-    running.send_signal(signal.SIGINT)
+    (folder / ".gendistil").mkdir()
+    with closing(sqlite3.connect(folder / ".gendistil" / "gendistil.db", isolation_level=None)) as held:
+        held.execute("BEGIN EXCLUSIVE")  # The service cannot get past its database.
+        with (folder / "out.log").open("wb") as log:
+            running = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env={**os.environ, "GENDISTIL_DATA_DIR": ".gendistil"})
+        pid = wait_for(lambda: background.holder(folder / ".gendistil"), 120, (folder / "out.log").read_text)
+        running.send_signal(signal.SIGINT)
     assert running.wait(90) == 130, (folder / "out.log").read_text()
     assert background.holder(folder / ".gendistil") is None
     with pytest.raises(ProcessLookupError):

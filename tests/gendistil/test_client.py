@@ -139,7 +139,7 @@ def test_what_is_not_there_is_a_404(service_url: str, name: str) -> None:
 def test_presets_and_students_are_listed(service_url: str) -> None:
     with Client(service_url) as client:
         presets = {preset.name: preset for preset in client.presets()}
-        assert set(presets) == {"fast", "balanced", "thorough", "paper"}
+        assert set(presets) == {"fast", "balanced", "thorough", "sensitive", "paper"}
         assert presets["paper"].spec["distil"]["student"] == "bilstm"
         assert client.students() == []
 

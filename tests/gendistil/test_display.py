@@ -159,6 +159,15 @@ def test_the_report_fits_and_shows_figures_and_verdict(width: int) -> None:
     assert max(map(len, shown.splitlines())) <= width
 
 
+def test_the_report_tells_how_near_the_generated_texts_came_to_rows() -> None:
+    counts = {"generated": 3120, "exact_copies": 12, "near_copies": 34, "shared_runs": 4, "kept": 3000, "kept_with_run": 5}
+    found = {**counts, "max_shared_words": 9, "run_words": 8, "longest_kept_run": 9}
+    console, output = plain(200)
+    console.print(report_table(Report.model_validate({**REPORT, "memorisation": found})))
+    shown = "Near a row and dropped: 50, 12 of them exact copies. 5 kept ones share 8 words or more with a row (longest run 9)."
+    assert shown in output.getvalue()
+
+
 def test_the_report_tells_that_the_published_student_learned_on() -> None:
     console, output = plain(80)
     console.print(report_table(Report.model_validate({**REPORT, "refit": True})))

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from gendistil.credentials import forget, keep
 from gendistil.errors import GendistilError
-from gendistil.settings import data_dir, resolve, user_file
+from gendistil.settings import api_key, data_dir, resolve, user_file
 from tests.gendistil.test_cli import gendistil
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, beside a user's settings."""
-    for key in ("URL", "DATA_DIR", "PRESET"):
+    for key in ("URL", "DATA_DIR", "PRESET", "API_KEY"):
         monkeypatch.delenv(f"GENDISTIL_{key}", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     user_file().parent.mkdir(parents=True)
@@ -40,7 +41,7 @@ def test_the_nearest_place_holds(home: Path, monkeypatch: pytest.MonkeyPatch) ->
     ("content", "expected"),
     [
         ("url = ", "cannot be read"),
-        ('adress = "x"', "unknown key 'adress'. The keys are url, data_dir, preset."),
+        ('adress = "x"', "unknown key 'adress'. The keys are url, data_dir, preset, api_key."),
         ("url = 3", "is no text"),
     ],
 )
@@ -65,3 +66,44 @@ def test_the_command_shows_what_holds(home: Path) -> None:
         assert (refused.returncode, refused.stdout) == (1, ""), arguments
         assert "unknown key 'table'" in refused.stderr
         assert "Traceback" not in refused.stderr
+
+
+def test_a_key_in_a_file_goes_to_the_address_of_that_file_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    user_file().write_text('api_key = "gd_user"\n')
+    for own in ("http://127.0.0.1:8000", "http://localhost:9", "http://[::1]:8000"):
+        assert api_key(own) == "gd_user"
+    assert api_key("https://team.example") is None
+    user_file().write_text('api_key = "gd_user"\nurl = "https://team.example/"\n')
+    assert api_key("https://team.example:443/gd") == "gd_user"
+    for other in ("http://team.example", "https://team.example:8443", "https://team.example.org", "http://127.0.0.1:8000"):
+        assert api_key(other) is None
+    Path("gendistil.toml").write_text('url = "https://other.example"\n')  # as a folder from elsewhere may have it
+    assert api_key("https://other.example") is None
+    assert api_key("https://team.example") == "gd_user"
+    Path("gendistil.toml").write_text('url = "https://other.example"\napi_key = "gd_project"\n')
+    assert (api_key("https://other.example"), api_key("https://team.example")) == ("gd_project", "gd_user")
+    monkeypatch.setenv("GENDISTIL_API_KEY", "gd_variable")
+    assert api_key("https://anywhere.example") == "gd_variable"
+
+
+def test_a_key_is_written_beside_what_is_there(home: Path) -> None:
+    user_file().write_text('# mine\npreset = "balanced"\n  api_key="gd_old"')
+    user_file().chmod(0o644)
+    keep("gd_new", "http://127.0.0.1:8000")
+    assert user_file().read_text() == 'api_key = "gd_new"\n# mine\npreset = "balanced"\n'
+    assert user_file().stat().st_mode & 0o777 == 0o600
+    keep("gd_team", "https://team.example")
+    assert (api_key("https://team.example"), api_key("http://127.0.0.1:8000")) == ("gd_team", None)
+    assert "gd_team" not in repr(resolve("api_key"))
+    keep("gd_here", "http://127.0.0.1:8000")
+    assert (api_key("https://team.example"), api_key("http://127.0.0.1:8000")) == (None, "gd_here")
+    assert forget() == user_file().resolve()
+    assert forget() is None
+    assert "gd_" not in user_file().read_text()
+    assert "# mine" in user_file().read_text()
+    user_file().write_text("\"api_key\" = 'gd_quoted'\n")
+    with pytest.raises(GendistilError, match="cannot be changed") as caught:
+        keep("gd_new", "http://127.0.0.1:8000")
+    assert "gd_" not in caught.value.detail
+    assert "gd_quoted" in user_file().read_text()
+    assert not [path for path in user_file().parent.iterdir() if path != user_file()]
