@@ -72,7 +72,8 @@ def test_two_commands_lead_from_an_empty_shell_to_a_prediction(folder: Path) -> 
     assert refused.returncode == 1
     assert f"pid {service.pid}" in refused.stderr
     assert "gendistil down" in refused.stderr
-    assert json.loads(gendistil("doctor", "--json", cwd=folder).stdout)[-1]["detail"] == f"ready at {service.url}"
+    found = {finding["name"]: finding["detail"] for finding in json.loads(gendistil("doctor", "--json", cwd=folder).stdout)}
+    assert found["service"] == f"ready at {service.url}"
 
     down = gendistil("down", "--json", cwd=folder)
     assert json.loads(down.stdout)["stopped"] == service.pid
