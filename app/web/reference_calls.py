@@ -22,6 +22,7 @@ _VALUES = {
     "student": "triage",
     "version": "1",
     "webhook_id": "wh_3b1f5a7c9d2e4068",
+    "key_id": "key_8f14e45fceea167a",
 }
 _FORM = "multipart/form-data"
 _FILES = {"text/csv": "rows.csv", "application/x-ndjson": "rows.jsonl", "application/zip": "student.zip"}
