@@ -15,6 +15,7 @@ _VALUES = {
     "file_id": "file-b47e8854293295a4",
     "fine_tuning_job_id": "ftjob-04b0e0f0e4162355",
     "job_id": "job_04b0e0f0e4162355",
+    "key_id": "key_3f9a1c7e5b2d4068",
     "model": "triage",
     "model_version": "1",
     "name": "triage",
@@ -22,7 +23,6 @@ _VALUES = {
     "student": "triage",
     "version": "1",
     "webhook_id": "wh_3b1f5a7c9d2e4068",
-    "key_id": "key_8f14e45fceea167a",
 }
 _FORM = "multipart/form-data"
 _FILES = {"text/csv": "rows.csv", "application/x-ndjson": "rows.jsonl", "application/zip": "student.zip"}
