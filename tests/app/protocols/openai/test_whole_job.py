@@ -10,7 +10,6 @@ from openai import OpenAI
 from openai._streaming import Stream
 from openai.types.fine_tuning import FineTuningJobEvent
 
-from app.config import Settings
 from tests.app.protocols.openai.conftest import chat, upload
 from tests.waiting import wait_for
 from tests.workers.conftest import generator_model, in_this_process, new_folder, teacher_model
@@ -20,11 +19,14 @@ from tests.workers.tiny import LABELS, make_rows, tiny_spec
 __all__ = ["generator_model", "in_this_process", "new_folder", "teacher_model"]
 
 
-@pytest.mark.usefixtures("in_this_process")
-def test_a_whole_job(
-    ai: OpenAI, teacher_model: Path, generator_model: Path, service_env: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(service_env, "models", ["/*"])
+@pytest.fixture
+def local_models(clean_settings: pytest.MonkeyPatch) -> None:
+    """Jobs may name folders, as the service learns when it starts."""
+    clean_settings.setenv("GENDISTIL_MODELS", '["/*"]')
+
+
+@pytest.mark.usefixtures("local_models", "in_this_process")
+def test_a_whole_job(ai: OpenAI, teacher_model: Path, generator_model: Path) -> None:
     training = upload(ai, [chat(row.text, row.label) for row in make_rows(20)])
     validation = upload(ai, [{"prompt": row.text, "completion": f" {row.label}"} for row in make_rows(4, seed=1)])
     spec = tiny_spec(teacher_model, generator_model).model_dump(mode="json", exclude={"teacher": {"epochs", "seed"}})
