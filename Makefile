@@ -7,6 +7,8 @@ INSTALLED := $(VENV)/.installed
 # Peers of the quality bench pin what clashes with ours.
 PEERS := .venv-peers
 PEERS_INSTALLED := $(PEERS)/.installed
+# Processes that share the tests: much of these is waiting for servers and workers to start.
+TESTERS ?= 2
 # A smaller torch without CUDA, checked by its version alone: make install TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 # Nothing but wheels whose hashes are known, and no code of theirs before they are all there.
@@ -51,8 +53,8 @@ lock: install ## requirements/*.txt anew, from pyproject.toml and constraints.tx
 sbom: install ## what the service runs with, as CycloneDX, in build/sbom.json
 	$(BIN)/python requirements/sbom.py build/sbom.json
 
-test: lint ## lint, then all tests
-	$(BIN)/python -m pytest
+test: lint ## lint, then all tests, in TESTERS processes
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile
 
 fuzz: install ## every route asked by schemathesis, far longer than `make test` does; options in FUZZ
 	FUZZ="$(or $(FUZZ),--max-examples 200)" $(BIN)/python -m pytest tests/app/fuzz --timeout 0 -s
