@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,10 @@ def test_a_ctrl_c_while_the_service_starts_leaves_nothing_behind(folder: Path) -
     with closing(sqlite3.connect(folder / ".gendistil" / "gendistil.db", isolation_level=None)) as held:
         held.execute("BEGIN EXCLUSIVE")  # The service cannot get past its database.
         with (folder / "out.log").open("wb") as log:
-            running = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env={**os.environ, "GENDISTIL_DATA_DIR": ".gendistil"})
+            environment = {**os.environ, "GENDISTIL_DATA_DIR": ".gendistil"}
+            # As a terminal starts it: what a shell starts in the background ignores SIGINT, and so would all its children.
+            heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+            running = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment, preexec_fn=heeding)
         pid = wait_for(lambda: background.holder(folder / ".gendistil"), 120, (folder / "out.log").read_text)
         running.send_signal(signal.SIGINT)
     assert running.wait(90) == 130, (folder / "out.log").read_text()
