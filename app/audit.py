@@ -10,6 +10,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session, UOWTransaction
 
 from app.logs import bound
+from app.ownership import current_project
 from app.principals import current_principal
 from app.tables import AliasMove, AuditEntry, BulkPrediction, Dataset, Job, OpenAiFile, Shadow, Student, Webhook
 
@@ -32,6 +33,7 @@ def record(session: Session, action: str, subject: str, detail: dict[str, Any] |
     request_id = bound("request_id")
     session.add(
         AuditEntry(
+            project_id=current_project(),
             key_id=principal.key_id if principal else None,
             actor=actor or (principal.name if principal else ANYONE),
             action=action,

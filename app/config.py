@@ -92,6 +92,7 @@ class Settings(BaseSettings):
     )
     session_secret: SecretStr = Field(SecretStr(""), description="Signs the web page's sessions; unset: one of the data folder's own.")
     idempotency_seconds: int = Field(86_400, description="For which an Idempotency-Key is remembered.")
+    reuse_across_projects: bool = Field(False, description="Projects that post the same rows share what stages make of them.")
     gc_grace_seconds: int = Field(3600, description="Younger blobs are no garbage: the row of what is being made is yet to come.")
     log_format: Literal["auto", "json", "text"] = Field("auto", description="`auto`: text on a terminal, else JSON.")
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"

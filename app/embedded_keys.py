@@ -11,6 +11,7 @@ from app.access.schemas import KeyIn
 from app.access.service import create_key
 from app.database import make_engine
 from app.embedded_parts import EmbeddedError, read_settings, upgrade_database
+from app.ownership import every_project
 from app.tables import ApiKey
 
 Mode = Literal["auto", "required", "off"]
@@ -29,14 +30,14 @@ def check_address(host: str, data_dir: Path, *, required: bool) -> Mode:
 
 
 def first_key(data_dir: Path) -> str | None:
-    """A new key with the scope `admin`, if there has never been one. Migrates the database. Raises `EmbeddedError`."""
+    """A new key with the scope `operator`, if there has never been one. Migrates the database. Raises `EmbeddedError`."""
     upgrade_database(data_dir)
     engine = make_engine(read_settings(data_dir).resolved_database_url())
     try:
-        with Session(engine) as session, session.begin():
+        with every_project(), Session(engine) as session, session.begin():
             if session.scalar(select(exists(select(ApiKey.id)))):
                 return None
-            return create_key(session, KeyIn(name="first key", scopes=["admin"]), actor="gendistil up").key
+            return create_key(session, KeyIn(name="first key", scopes=["operator"]), actor="gendistil up").key
     finally:
         engine.dispose()
 

@@ -67,6 +67,11 @@ def not_found(what: str, name: object, remedy: str | None = None) -> ServiceErro
     return ServiceError(404, f"{what}-not-found", f"There is no {what} {name!r}.", remedy=remedy)
 
 
+def database_unavailable() -> ServiceError:
+    detail, remedy = "The database does not answer, or is locked.", "Try again in a few seconds."
+    return ServiceError(503, "database-unavailable", detail, remedy=remedy, headers={"Retry-After": "5"})
+
+
 def field_errors(error: ValidationError | RequestValidationError, prefix: str = "") -> list[FieldError]:
     """Pydantic's errors, each named by its dotted path."""
     found = []

@@ -23,7 +23,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # asyncio, which calls it, says BaseTransport
         super().connection_made(transport)
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
 

@@ -8,15 +8,16 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Header
-from sqlalchemy import Select, delete, func, select, text
+from sqlalchemy import Delete, Select, delete, func, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from app.config import get_settings
 from app.errors import FieldError, ServiceError
+from app.ownership import current_project
 from app.tables import IdempotencyKey, utcnow
 
 HEADER = "Idempotency-Key"
@@ -25,6 +26,7 @@ MAX_LENGTH = 255
 WAIT_SECONDS = 10
 """For another request under the same key; after it the caller is asked to come again."""
 _LOCK_TIMEOUT = "55P03"
+_Statement = TypeVar("_Statement", Select[Any], Delete)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ def earlier_answer(session: Session, ticket: Ticket) -> dict[str, Any] | None:
 
 def keep_answer(session: Session, ticket: Ticket, resource_id: str, answer: dict[str, Any]) -> None:
     """Stores the answer of the request that has taken the key. The caller commits."""
-    row = session.get_one(IdempotencyKey, ticket.key)
+    row = session.get_one(IdempotencyKey, (current_project(), ticket.key))
     row.resource_id, row.answer = resource_id, answer
 
 
@@ -115,11 +117,12 @@ def remove_expired(session: Session) -> int:
     """Returns the number of keys that were removed. The caller commits."""
     keys = session.scalars(_expired(select(IdempotencyKey.key)).order_by(IdempotencyKey.key).with_for_update(skip_locked=True)).all()
     for start in range(0, len(keys), 500):
-        session.execute(delete(IdempotencyKey).where(IdempotencyKey.key.in_(keys[start : start + 500])))
+        # Of those that have expired: another project may have the same key.
+        session.execute(_expired(delete(IdempotencyKey).where(IdempotencyKey.key.in_(keys[start : start + 500]))))
     return len(keys)
 
 
-def _expired(query: Select[Any]) -> Select[Any]:
+def _expired(query: _Statement) -> _Statement:
     return query.where(IdempotencyKey.created_at < utcnow() - timedelta(seconds=get_settings().idempotency_seconds))
 
 

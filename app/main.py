@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from app.access.exposure import LoopbackOnly, check_exposure
 from app.access.keyring import Keyring
 from app.access.middleware import AccessMiddleware, Shape
+from app.access.project_routes import router as projects
 from app.access.routes import router as access
 from app.access.rules import Rules
 from app.access.sessions import Sessions, session_secret
@@ -22,7 +23,7 @@ from app.bulk.routes import router as bulk
 from app.bundles.routes import router as bundles
 from app.config import Settings, get_settings
 from app.datasets.routes import router as datasets
-from app.errors import CONTENT_TYPE, Problem, install_handlers
+from app.errors import ServiceError, database_unavailable, install_handlers, respond
 from app.jobs.routes import router as jobs
 from app.logs import QUIET, configure_logging
 from app.maintenance.routes import router as maintenance
@@ -87,7 +88,7 @@ def create_app() -> FastAPI:
         app.include_router(router)
     for router in (students, bundles):
         app.include_router(router, dependencies=followed)
-    for router in (access, bulk, webhooks, inference_v2, hugging_face, openai, maintenance, system, web):
+    for router in (access, projects, bulk, webhooks, inference_v2, hugging_face, openai, maintenance, system, web):
         app.include_router(router)
     install_handlers(app)
     _install_fallbacks(app)
@@ -145,31 +146,26 @@ def _install_fallbacks(app: FastAPI) -> None:
     @app.exception_handler(OperationalError)
     async def database_away(request: Request, error: OperationalError) -> JSONResponse:
         logger.error("the database failed: %s", error)
-        detail = "The database does not answer, or is locked."
-        return _problem(request, 503, "database-unavailable", detail, "Try again in a few seconds.", {"Retry-After": "5"})
+        return _answer(request, database_unavailable())
 
     async def storage_away(request: Request, error: Exception) -> JSONResponse:
         logger.error("the blob store failed: %s", error)
-        return _problem(
-            request, 503, "storage-unavailable", "The blob store does not answer.", "Try again in a few seconds.", {"Retry-After": "5"}
-        )
+        detail, remedy = "The blob store does not answer.", "Try again in a few seconds."
+        return _answer(request, ServiceError(503, "storage-unavailable", detail, remedy=remedy, headers={"Retry-After": "5"}))
 
     for kind in STORAGE_AWAY:
         app.add_exception_handler(kind, storage_away)
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> JSONResponse:
-        request_id = request.state.request_id
         logger.error("%s", type(error).__name__, exc_info=error, extra=QUIET)
-        return _problem(request, 500, "internal-error", f"Request {request_id} failed inside the service.", "See the service's log.", {})
+        detail = f"Request {request.state.request_id} failed inside the service."
+        return _answer(request, ServiceError(500, "internal-error", detail, remedy="See the service's log."))
 
 
-def _problem(request: Request, status: int, type: str, detail: str, remedy: str, headers: dict[str, str]) -> JSONResponse:
-    request_id = request.state.request_id
-    title = type.replace("-", " ").capitalize()
-    problem = Problem(type=f"urn:gendistil:{type}", title=title, status=status, detail=detail, remedy=remedy, request_id=request_id)
-    body = problem.model_dump(exclude_none=True)
-    answer = JSONResponse(body, status, headers={**headers, REQUEST_ID: request_id}, media_type=CONTENT_TYPE)
+def _answer(request: Request, error: ServiceError) -> JSONResponse:
+    answer = respond(request.scope, error)
+    answer.headers[REQUEST_ID] = request.state.request_id
     # Starlette answers 500 outside of all middleware.
     answer.raw_headers = secured(answer.raw_headers)
     return answer

@@ -97,7 +97,8 @@ def _add_access(operation: dict[str, Any], need: Need) -> None:
     shape = next(answers[status]["content"] for status in ("400", "503") if "content" in answers.get(status, {}))
     refusals = {"401": "The service asks for API keys, and none came that is good.", "403": f"The API key lacks the scope `{need}`."}
     for status, text in refusals.items():
-        answers.setdefault(status, {"description": text, "content": copy.deepcopy(shape)})
+        other = answers.get(status, {"content": copy.deepcopy(shape)})
+        answers[status] = {**other, "description": f"{text} Or: {other['description']}" if "description" in other else text}
     operation["responses"] = dict(sorted(answers.items()))
 
 

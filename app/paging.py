@@ -10,6 +10,8 @@ from app.errors import FieldError, ServiceError
 
 Item = TypeVar("Item")
 DEFAULT_LIMIT = 20
+LARGEST_ID = 2**63 - 1
+"""That a database has."""
 
 
 class Page(BaseModel, Generic[Item]):

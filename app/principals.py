@@ -5,19 +5,25 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-Scope = Literal["read", "predict", "write", "admin"]
+from app.contracts.projects import DEFAULT_PROJECT
+
+Scope = Literal["read", "predict", "write", "admin", "metrics", "operator"]
 Need = Scope | Literal["public"]
 SCOPES: dict[Scope, str] = {
     "read": "See datasets, jobs, reports, texts and students.",
     "predict": "Ask students, one text or a whole file.",
     "write": "All that `read` may, and make, change and delete datasets, jobs and students.",
-    "admin": "Everything, keys and webhooks too.",
+    "admin": "Everything in its project, keys and webhooks too.",
+    "metrics": "See the figures of the whole service, which name students of all projects.",
+    "operator": "All that `admin` may, and look after the whole service: its projects, their quotas and keys, and its storage.",
 }
 _GRANTED: dict[Scope, set[Scope]] = {
     "read": {"read"},
     "predict": {"predict"},
     "write": {"read", "write"},
     "admin": {"read", "predict", "write", "admin"},
+    "metrics": {"metrics"},
+    "operator": {"read", "predict", "write", "admin", "metrics", "operator"},
 }
 _NEED = "__needed_scope__"
 F = TypeVar("F", bound=Callable[..., object])
@@ -25,12 +31,17 @@ F = TypeVar("F", bound=Callable[..., object])
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whose API key came with the request. `scopes`: all that it grants. `texts_per_second`: for predictions; None for any number."""
+    """Whose API key came with the request. `scopes`: all that it grants.
+
+    `texts_per_second`: for predictions; None for any number; `project_texts_per_second`: by all keys of its project together.
+    """
 
     key_id: str
     name: str
     scopes: frozenset[Scope]
     texts_per_second: float | None = None
+    project: str = DEFAULT_PROJECT
+    project_texts_per_second: float | None = None
 
     def may(self, need: Need) -> bool:
         return need == "public" or need in self.scopes

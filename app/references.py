@@ -1,7 +1,8 @@
 """Which rows use which blobs, and the removal of blobs that no row uses.
 
-A blob goes only after the commit that took its last row away. So a crash in between leaves an orphan, which garbage collection finds,
-and never a row without its blob. A worker that has just found an artefact and not recorded it yet makes it anew.
+Rows of all projects are looked at. A blob goes only after the commit that took its last row away. So a crash in between leaves an
+orphan, which garbage collection finds, and never a row without its blob. A worker that has just found an artefact and not recorded it
+yet makes it anew.
 """
 
 import logging
@@ -13,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.contracts.bulk import OPEN_BULK
 from app.database import read_session_factory, transaction
+from app.ownership import every_project
 from app.storage import BlobStore
 from app.tables import BulkPrediction, Dataset, StageRun, Student
 
@@ -30,6 +32,7 @@ def hold_dataset_content(session: Session, content_hash: str) -> None:
         session.connection()  # begins the transaction, and with it SQLite's one write lock
 
 
+@every_project()
 def artefacts_in_use(session: Session, keys: Collection[str], but_for: str = "") -> set[str]:
     """Those of `keys` that a stage run, ended or not, a student, or a bulk prediction that has not ended names.
 
@@ -47,6 +50,7 @@ def artefacts_in_use(session: Session, keys: Collection[str], but_for: str = "")
     return used
 
 
+@every_project()
 def datasets_in_use(session: Session, hashes: Collection[str]) -> set[str]:
     """Those content hashes that a dataset has whose rows are to be there."""
     used: set[str] = set()
@@ -57,6 +61,7 @@ def datasets_in_use(session: Session, hashes: Collection[str]) -> set[str]:
     return used
 
 
+@every_project()
 def bulk_in_use(session: Session, ids: Collection[str]) -> set[str]:
     """Those ids that a bulk prediction, ended or not, has."""
     used: set[str] = set()

@@ -52,6 +52,19 @@ class Keys:
     revoke = blocking(calls.access.revoke)
 
 
+class Projects:
+    """Calls of `/projects`: whose rows are kept apart, and how much each may use. Every method raises `GendistilError`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.run = connection.run
+
+    create = blocking(calls.projects.create)
+    get = blocking(calls.projects.get)
+    list = blocking(calls.projects.all_projects)
+    change = blocking(calls.projects.change)
+    delete = blocking(calls.projects.delete)
+
+
 class Client(Connection):
     """A connection to one gendistil service. Every method raises `GendistilError`, which holds the service's problem+json."""
 
@@ -61,6 +74,7 @@ class Client(Connection):
         self.bulk = Bulk(self)
         self.webhooks = Webhooks(self)
         self.keys = Keys(self)
+        self.projects = Projects(self)
 
     create_dataset = blocking(calls.datasets.create_dataset)
     dataset = blocking(calls.datasets.dataset)
@@ -150,6 +164,19 @@ class AsyncKeys:
     revoke = awaited(calls.access.revoke)
 
 
+class AsyncProjects:
+    """As `Projects`, to be awaited."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.run = connection.run
+
+    create = awaited(calls.projects.create)
+    get = awaited(calls.projects.get)
+    list = awaited(calls.projects.all_projects)
+    change = awaited(calls.projects.change)
+    delete = awaited(calls.projects.delete)
+
+
 class AsyncClient(AsyncConnection):
     """As `Client`, for any number of calls at a time: `async with AsyncClient() as client: job = await client.job(id)`."""
 
@@ -159,6 +186,7 @@ class AsyncClient(AsyncConnection):
         self.bulk = AsyncBulk(self)
         self.webhooks = AsyncWebhooks(self)
         self.keys = AsyncKeys(self)
+        self.projects = AsyncProjects(self)
 
     create_dataset = awaited(calls.datasets.create_dataset)
     dataset = awaited(calls.datasets.dataset)

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 class Attempt:
     """What a worker claimed: plain values, so that another process can take them over. `spec` as its row has it, unchecked."""
 
+    project: str
     run_id: int
     attempt: int
     stage: Stage
@@ -27,6 +28,7 @@ class Attempt:
     shrink: int
     job_id: str
     dataset_hash: str
+    lineage_hash: str | None
     has_test: bool
     spec: dict[str, Any]
     done: dict[Stage, str]

@@ -21,6 +21,7 @@ from app.jobs.lifecycle import JobStopped, cancel_running, fail_stage, finish_st
 from app.jobs.promotion import ChampionMoved
 from app.jobs.sharding import rebuild, shard_stage
 from app.logs import QUIET, context
+from app.ownership import in_project
 from app.storage import get_storage
 from app.tables import Job
 from workers.attempt import Attempt, persist
@@ -38,7 +39,10 @@ def set_threads() -> None:
 
 def run_attempt(attempt: Attempt, *, isolated: bool = False) -> None:
     """Runs the stage; however that ends, its row says so afterwards. `isolated`: this process has nothing else to do."""
-    with context(job=attempt.job_id, stage=attempt.stage.value, shard=attempt.shard or None, attempt=attempt.attempt):
+    with (
+        in_project(attempt.project),
+        context(job=attempt.job_id, stage=attempt.stage.value, shard=attempt.shard or None, attempt=attempt.attempt),
+    ):
         _run_attempt(attempt, isolated)
 
 
@@ -67,7 +71,17 @@ def _run_attempt(attempt: Attempt, isolated: bool) -> None:
     try:
         # Checked here, where a failure ends in the row: a spec written by another version may not be valid any more.
         spec = JobSpec.model_validate(attempt.spec)
-        job = JobContext(attempt.job_id, attempt.dataset_hash, attempt.has_test, spec, attempt.done, attempt.shard, attempt.shrink)
+        job = JobContext(
+            attempt.job_id,
+            attempt.dataset_hash,
+            attempt.has_test,
+            spec,
+            attempt.done,
+            attempt.shard,
+            attempt.shrink,
+            attempt.project,
+            attempt.lineage_hash,
+        )
         execution = StageExecution(stage, job, get_storage(), data_dir)
         with recorder:
             recorder.checkpoints = StoredCheckpoints(get_storage(), execution.key, execution.scratch.path)
@@ -125,6 +139,7 @@ def _finish(session: Session, attempt: Attempt, outcome: Outcome, comparison: Co
         metrics=manifest.metrics,
         warnings=manifest.warnings,
         peak_bytes=peak_bytes(),
+        artefact_bytes=sum(file.bytes for file in manifest.files.values()),
     )
 
 

@@ -19,7 +19,8 @@ from app.bulk import lifecycle
 from app.config import Settings, get_settings
 from app.contracts.bulk import BULK_QUEUE
 from app.database import read_session_factory, transaction
-from app.logs import QUIET, context
+from app.logs import QUIET, carried, context
+from app.ownership import every_project, in_project
 from app.queue import messages_waiting
 from app.storage import BlobStore, file_sha256, get_storage
 from app.tables import BulkPrediction
@@ -54,16 +55,17 @@ class _DamagedInput(Exception):
     pass
 
 
-def run_bulk_prediction(bulk_id: str) -> None:
-    """Runs one that is queued to its end. Does nothing if another worker was first: the message is only a hint."""
+def run_bulk_prediction(bulk_id: str | None = None) -> None:
+    """Runs the one whose turn it is to its end, or the one that is named, out of its turn. Does nothing if it does not wait."""
     if shutting_down.is_set():
         return
-    with transaction() as session:
-        row = lifecycle.claim(session, bulk_id, worker_name())
+    with every_project(), transaction() as session:
+        chosen = bulk_id or lifecycle.next_in_turn(session)
+        row = lifecycle.claim(session, chosen, worker_name()) if chosen else None
     if row is None:
         return
     settings = get_settings()
-    with context(bulk=row.id, attempt=row.attempt):
+    with in_project(row.project_id), context(bulk=row.id, attempt=row.attempt):
         _run(row, settings)
 
 
@@ -86,7 +88,7 @@ class _Pulse:
         self.done = self.before = 0
         self._id, self._attempt, self._every = bulk_id, attempt, every
         self._lost, self._ended = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="bulk-heartbeat", daemon=True)
+        self._thread = threading.Thread(target=carried(self._beat), name="bulk-heartbeat", daemon=True)
 
     def __enter__(self) -> "_Pulse":
         self._thread.start()

@@ -11,6 +11,7 @@ from typing import Any
 
 from app.contracts.artefacts import ArtefactManifest, FileEntry, artefact_key, spec_of
 from app.contracts.memorisation import Memorisation
+from app.contracts.projects import DEFAULT_PROJECT
 from app.contracts.rows import content_hash, parse_rows
 from app.contracts.spec import JobSpec
 from app.contracts.stages import GRAPH, Stage
@@ -59,6 +60,9 @@ class JobContext:
     """Counted from 1; 0 is the stage itself."""
     shrink: int = 1
     """Divides the batches, after memory ran out."""
+    project: str = DEFAULT_PROJECT
+    lineage_hash: str | None = None
+    """What stages are named after, where that is not `dataset_hash`."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ class StageExecution:
         """Keys of what the stage is made from."""
         keys: dict[str, str] = {stage.value: self.context.done[stage] for stage in GRAPH[self.stage].after}
         if not keys:
-            keys["dataset"] = self.context.dataset_hash
+            keys["dataset"] = self.context.lineage_hash or self.context.dataset_hash
             keys["model"] = self.model.fingerprint
         if not GRAPH[self.stage].reusable:
             keys["job"] = self.context.job_id
@@ -171,7 +175,7 @@ class StageExecution:
         """Raises `DamagedDataset`."""
         rows = self.storage.read(f"{self._dataset}/rows.jsonl")
         test = self.storage.read(f"{self._dataset}/test.jsonl") if self.context.has_test else b""
-        if content_hash(rows, test) != self.context.dataset_hash:
+        if content_hash(rows, test, self.context.project) != self.context.dataset_hash:
             raise DamagedDataset(f"The rows of dataset {self.context.dataset_hash} do not match their hash.")
         return split_rows(parse_rows(rows), parse_rows(test), self.spec.split)
 

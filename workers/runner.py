@@ -10,13 +10,18 @@ import sys
 from contextlib import suppress
 from datetime import timedelta
 
+from sqlalchemy.orm import Session
+
 from app.config import get_settings
 from app.contracts.stages import Stage, StageStatus
 from app.database import read_session_factory, transaction
+from app.jobs.fairness import next_run
 from app.jobs.lifecycle import claim, fail_stage, release_stage
 from app.jobs.row_removal import due_removals, remove_rows
 from app.jobs.sweeping import complete_queues, sweep, waiting_by_queue
 from app.logs import context
+from app.ownership import in_project
+from app.queue import queue_of
 from app.storage import get_storage
 from workers.attempt import Attempt, persist
 from workers.isolation import Death, run_isolated
@@ -24,18 +29,36 @@ from workers.stopping import shutting_down
 
 logger = logging.getLogger(__name__)
 
+_CHOICES = 100
+"""The chosen run may be withdrawn, or its job cancelled, before it is claimed."""
+
 
 def worker_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def run_stage_run(run_id: int) -> None:
-    """Runs a queued stage run to its end. Does nothing if another worker was first: the message is only a hint."""
-    if shutting_down.is_set():
-        return
-    attempt = _claim(run_id)
-    if attempt is None:
-        return
+def take_turn(queue: str) -> None:
+    """A message came from `queue`: runs the one stage run whose turn it is there to its end, whichever the message names.
+
+    Each message is worth one turn, so there are enough of them whoever comes first. Does nothing if nothing waits.
+    """
+    stages = [stage for stage in Stage if queue_of(stage) == queue]
+    for _ in range(_CHOICES):
+        if shutting_down.is_set():
+            return
+        with transaction() as session:
+            if (chosen := next_run(session, stages)) is None:
+                return
+            run_id, project = chosen
+            with in_project(project):
+                attempt = claim_attempt(session, run_id)
+        if attempt is not None:
+            run_claimed(attempt)
+            return
+
+
+def run_claimed(attempt: Attempt) -> None:
+    """To its end, which its row tells afterwards."""
     worker = get_settings().worker
     if not worker.isolate:
         from workers.attempt_run import run_attempt  # torch, which an isolating worker does without
@@ -43,7 +66,10 @@ def run_stage_run(run_id: int) -> None:
         _free_memory()
         run_attempt(attempt)
     elif death := run_isolated(attempt, shutting_down, worker.grace_seconds):
-        with context(job=attempt.job_id, stage=attempt.stage.value, shard=attempt.shard or None, attempt=attempt.attempt):
+        with (
+            in_project(attempt.project),
+            context(job=attempt.job_id, stage=attempt.stage.value, shard=attempt.shard or None, attempt=attempt.attempt),
+        ):
             _record(attempt, death)
 
 
@@ -64,36 +90,37 @@ def remove_rows_once() -> int:
     with read_session_factory()() as session:
         due = due_removals(session)
     gone = 0
-    for job_id in due:
+    for project, job_id in due:
         try:
-            gone += remove_rows(job_id, get_storage())
+            with in_project(project):
+                gone += remove_rows(job_id, get_storage())
         except OSError as error:
             logger.warning("the rows of %s are not removed yet: %s", job_id, error)
     return gone
 
 
-def _claim(run_id: int) -> Attempt | None:
-    with transaction() as session:
-        run = claim(session, run_id, worker_name())
-        if run is None:
-            return None
-        job = run.job
-        done = {
-            Stage(other.stage): other.artefact_key for other in job.stages if other.status == StageStatus.SUCCEEDED and other.artefact_key
-        }
-        dataset = job.dataset
-        return Attempt(
-            run_id,
-            run.attempt,
-            Stage(run.stage),
-            run.shard,
-            run.shrink,
-            job.id,
-            dataset.content_hash,
-            dataset.test_rows > 0,
-            job.spec,
-            done,
-        )
+def claim_attempt(session: Session, run_id: int) -> Attempt | None:
+    """As `lifecycle.claim`, with what the stage needs to know."""
+    run = claim(session, run_id, worker_name())
+    if run is None:
+        return None
+    job = run.job
+    done = {Stage(other.stage): other.artefact_key for other in job.stages if other.status == StageStatus.SUCCEEDED and other.artefact_key}
+    dataset = job.dataset
+    return Attempt(
+        run.project_id,
+        run_id,
+        run.attempt,
+        Stage(run.stage),
+        run.shard,
+        run.shrink,
+        job.id,
+        dataset.content_hash,
+        dataset.shared_hash,
+        dataset.test_rows > 0,
+        job.spec,
+        done,
+    )
 
 
 def _record(attempt: Attempt, death: Death) -> None:

@@ -26,9 +26,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.config import get_settings
 from app.contracts.cascade import ANSWER_TYPE, KEPT_SECONDS, PRESENCE_SECONDS, Ask, answer_key, asks_key, presence_key
+from app.contracts.projects import DEFAULT_PROJECT
 from app.database import read_session_factory
 from app.errors import ServiceError
 from app.logs import QUIET
+from app.ownership import in_project
 from app.storage import BlobStore, get_storage
 from app.students.service import find_student
 from workers.logs import configure_worker_logging
@@ -165,8 +167,10 @@ class TeacherWorker:
         wanted: dict[str, str] = {}
         with read_session_factory()() as session:
             for reference in self._references:
+                project, slash, name = reference.rpartition("/")
                 try:
-                    wanted[reference] = find_student(session, reference).artefact_key
+                    with in_project(project if slash else DEFAULT_PROJECT):
+                        wanted[reference] = find_student(session, name).artefact_key
                 except ServiceError as error:
                     self._tell(reference, error.problem.detail)
         return wanted

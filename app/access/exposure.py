@@ -15,7 +15,7 @@ from app.access.sessions import SAFE_METHODS, from_another_site
 from app.errors import ServiceError, respond
 
 REMEDY = (
-    "Set GENDISTIL_KEYS=required and make a first key with `python -m app.access create --name ops --scope admin`, "
+    "Set GENDISTIL_KEYS=required and make a first key with `python -m app.access create --name ops --scope operator`, "
     "or GENDISTIL_KEYS=off if whoever reaches this address may do everything."
 )
 _BROWSERS = {b"origin", b"sec-fetch-site"}

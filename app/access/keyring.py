@@ -1,6 +1,5 @@
 """The keys there are, in memory: no request waits for the database to learn whether its key is good."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -13,10 +12,10 @@ from sqlalchemy.orm import Session
 
 from app.access import keys
 from app.database import read_session_factory, transaction
+from app.ownership import every_project
+from app.periodic import Periodic
 from app.principals import Principal, granted
-from app.tables import ApiKey, utcnow
-
-logger = logging.getLogger(__name__)
+from app.tables import ApiKey, Project, utcnow
 
 MISS_SECONDS = 0.02
 """A key that is not known is looked for in the database no more often, whoever asks."""
@@ -35,15 +34,14 @@ class Keyring:
     """Safe to share between threads. Keys that were revoked are unknown here at the latest `refresh_seconds` later."""
 
     def __init__(self, refresh_seconds: float, now: Callable[[], datetime] = utcnow) -> None:
-        self._refresh_seconds = refresh_seconds
         self._now = now
         self._known: dict[str, _Known] = {}
         self._fingerprint: tuple[object, ...] = ()
         self._used: dict[str, datetime] = {}
         self._lock = threading.Lock()
-        self._checked = self._written = float("-inf")
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._checked = float("-inf")
+        self._watch = Periodic("keyring", self.refresh, refresh_seconds, meanwhile="keys are served from memory")
+        self._last_uses = Periodic("key uses", self.write_uses, USE_SECONDS, meanwhile="uses of keys are kept in memory", at_end=True)
 
     def find(self, text: str) -> Principal | None:
         """From memory: of a key that is good now."""
@@ -63,38 +61,35 @@ class Keyring:
     def refresh(self, *, at_most_every: float = 0.0) -> None:
         """Reads the keys again if they have changed. Raises `SQLAlchemyError`; what was known stays."""
         with self._lock:
-            if time.monotonic() - self._checked < at_most_every:
+            began = time.monotonic()
+            if began - self._checked < at_most_every:
                 return
-            with read_session_factory()() as session:
+            with every_project(), read_session_factory()() as session:
                 fingerprint = _fingerprint(session)
                 if fingerprint != self._fingerprint:
                     self._known, self._fingerprint = _read(session), fingerprint
-            self._checked = time.monotonic()
+            # Not when it ended: what was committed meanwhile was not seen.
+            self._checked = began
 
     def start(self) -> None:
-        self._stopping.clear()
-        self._thread = threading.Thread(target=self._watch, name="keyring", daemon=True)
-        self._thread.start()
+        self._watch.start()
+        self._last_uses.start()
 
     def stop(self) -> None:
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        self._try(self.write_uses)
+        self._watch.stop()
+        self._last_uses.stop()
 
     def write_uses(self) -> None:
         """Since the last time. Raises `SQLAlchemyError`; they are then written the next time."""
         used, self._used = self._used, {}
         try:
             if used:
-                with transaction() as session:
+                with every_project(), transaction() as session:
                     for key_id, moment in used.items():
                         session.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=moment))
         except SQLAlchemyError:
             self._used = used | self._used
             raise
-        self._written = time.monotonic()
 
     def _good(self, known: _Known) -> Principal | None:
         now = self._now()
@@ -103,29 +98,19 @@ class Keyring:
         self._used[known.principal.key_id] = now
         return known.principal
 
-    def _watch(self) -> None:
-        while not self._stopping.wait(self._refresh_seconds):
-            self._try(self.refresh)
-            if time.monotonic() - self._written >= USE_SECONDS:
-                self._try(self.write_uses)
-
-    def _try(self, step: Callable[[], None]) -> None:
-        try:
-            step()
-        except SQLAlchemyError as error:
-            logger.warning("keys are served from memory: %s", error)
-
 
 def _fingerprint(session: Session) -> tuple[object, ...]:
-    """Rows are added and revoked, and never change otherwise."""
-    return tuple(
-        session.execute(select(func.count(), func.count(ApiKey.revoked_at), func.max(ApiKey.created_at)).select_from(ApiKey)).one()
-    )
+    """Keys are added and revoked, and never change otherwise."""
+    keys = session.execute(select(func.count(), func.count(ApiKey.revoked_at), func.max(ApiKey.created_at)).select_from(ApiKey)).one()
+    limits = session.execute(select(Project.id, Project.texts_per_second).where(Project.texts_per_second.is_not(None)).order_by(Project.id))
+    return *keys, *map(tuple, limits)
 
 
 def _read(session: Session) -> dict[str, _Known]:
     found = {}
+    limits = {project: limit for project, limit in session.execute(select(Project.id, Project.texts_per_second))}  # noqa: C416  # a row is a tuple, which mypy does not know
     for row in session.scalars(select(ApiKey).where(ApiKey.revoked_at.is_(None))):
-        principal = Principal(row.id, row.name, granted(row.scopes), row.texts_per_second)
+        limit = limits.get(row.project_id)
+        principal = Principal(row.id, row.name, granted(row.scopes), row.texts_per_second, row.project_id, limit)
         found[row.prefix] = _Known(principal, row.digest, row.expires_at)
     return found

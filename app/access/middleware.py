@@ -12,10 +12,12 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.access.keyring import MISS_SECONDS, Keyring
+from app.access.rights import scope_missing
 from app.access.rules import Rules
 from app.access.sessions import COOKIE, SAFE_METHODS, Sessions, same_origin
-from app.errors import Problem, ServiceError, respond
-from app.principals import SCOPES, Need, Principal, current_principal
+from app.errors import Problem, ServiceError, database_unavailable, respond
+from app.ownership import enter_project
+from app.principals import Need, Principal, current_principal
 
 LOGIN = "/ui/login"
 Shape = Callable[[Problem, Mapping[str, str]], Response]
@@ -54,6 +56,8 @@ class AccessMiddleware:
             await self._refusal(scope, error)(scope, receive, send)
             return
         current_principal.set(principal)
+        if principal is not None:
+            enter_project(principal.project)
         await self.app(scope, receive, send)
 
     async def _principal(self, scope: Scope) -> Principal | None:
@@ -82,13 +86,7 @@ class AccessMiddleware:
             try:
                 await run_in_threadpool(self._keyring.refresh, at_most_every=MISS_SECONDS)
             except SQLAlchemyError as error:
-                raise ServiceError(
-                    503,
-                    "database-unavailable",
-                    "The database does not answer.",
-                    remedy="Try again in a few seconds.",
-                    headers={"Retry-After": "5"},
-                ) from error
+                raise database_unavailable() from error
             found = find()
         return found
 
@@ -106,12 +104,7 @@ def _check(principal: Principal | None, need: Need | None) -> None:
     if principal is None:
         raise _unauthenticated("This needs an API key.")
     if need is not None and not principal.may(need):
-        raise ServiceError(
-            403,
-            "scope-missing",
-            f"The API key {principal.name!r} lacks the scope `{need}`: {SCOPES[need]}",  # type: ignore[index]  # it is not public
-            remedy="Use a key with this scope; `gendistil keys create` makes one.",
-        )
+        raise scope_missing(principal, need)  # type: ignore[arg-type]  # it is not public
 
 
 def _unauthenticated(detail: str) -> ServiceError:

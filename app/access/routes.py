@@ -7,22 +7,30 @@ from fastapi.concurrency import run_in_threadpool
 
 from app.access import service
 from app.access.keyring import Keyring
+from app.access.project_schemas import ProjectId
 from app.access.schemas import AuditOut, KeyIn, KeyOut, Moment, NewKeyOut
 from app.database import ReadSessionDep, transaction
 from app.openapi import problems
-from app.paging import Page, PageLimit
+from app.paging import LARGEST_ID, Page, PageLimit
 from app.principals import needs
 
 router = APIRouter(tags=["access"])
 
 _NONE = "There is no such key."
-_LARGEST_ID = 2**63 - 1
+ProjectAsked = Annotated[ProjectId | None, Query(description="Of this project, for an operator; else of the key's own.")]
 
 
-@router.post("/keys", status_code=201, responses=problems(_400="The body cannot be read.", _422="A value out of range."))
+@router.post(
+    "/keys",
+    status_code=201,
+    responses=problems(_400="The body cannot be read.", _404="There is no such project.", _422="A value out of range."),
+)
 @needs("admin")
 async def post_key(wanted: KeyIn, request: Request) -> NewKeyOut:
-    """Makes a key. The answer holds it, this once: the service keeps only its hash."""
+    """Makes a key. The answer holds it, this once: the service keeps only its hash.
+
+    It may do at most what the key that asks may. One of another project is made by an operator.
+    """
 
     def create() -> NewKeyOut:
         with transaction() as session:
@@ -34,17 +42,23 @@ async def post_key(wanted: KeyIn, request: Request) -> NewKeyOut:
 @router.get("/keys", responses=problems(_422="A value out of range."))
 @needs("admin")
 def list_keys(
-    session: ReadSessionDep, limit: PageLimit, after: Annotated[str | None, Query(description="Id of the last one seen.")] = None
+    session: ReadSessionDep,
+    limit: PageLimit,
+    after: Annotated[str | None, Query(description="Id of the last one seen.")] = None,
+    project: ProjectAsked = None,
 ) -> Page[KeyOut]:
     """The newest first, those that have expired or were revoked too."""
-    items, has_more = service.list_keys(session, limit=limit, after=after)
+    items, has_more = service.list_keys(session, limit=limit, after=after, project=project)
     return Page[KeyOut](items=items, has_more=has_more, next_after=items[-1].id if has_more else None)
 
 
 @router.delete("/keys/{key_id}", responses=problems(_404=_NONE, _409="It is the key that asks."))
 @needs("admin")
 async def revoke_key(key_id: str, request: Request) -> KeyOut:
-    """Revokes it: here at once, in other processes within a second. It stays in the list."""
+    """Revokes it: here at once, in other processes within a second. It stays in the list.
+
+    The key that asks must have all of its scopes. Keys of other projects are revoked by an operator.
+    """
 
     def revoke() -> KeyOut:
         with transaction() as session:
@@ -62,10 +76,11 @@ async def revoke_key(key_id: str, request: Request) -> KeyOut:
 def list_audit(
     session: ReadSessionDep,
     limit: PageLimit,
-    after: Annotated[int | None, Query(ge=0, le=_LARGEST_ID, description="Id of the last one seen.")] = None,
+    after: Annotated[int | None, Query(ge=0, le=LARGEST_ID, description="Id of the last one seen.")] = None,
     subject: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$", description="Id or name of what it was done to.")] = None,
     since: Moment | None = None,
+    project: ProjectAsked = None,
 ) -> Page[AuditOut]:
     """Who made, changed or deleted what, the newest first."""
-    items, has_more = service.list_audit(session, limit=limit, after=after, subject=subject, since=since)
+    items, has_more = service.list_audit(session, limit=limit, after=after, subject=subject, since=since, project=project)
     return Page[AuditOut](items=items, has_more=has_more, next_after=items[-1].id if has_more else None)

@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
+from app.access.project_schemas import ProjectId
 from app.principals import Scope
 
 _PLAIN = r"^[^\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+$"
@@ -19,6 +20,10 @@ def _written_out(value: object) -> object:
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 """RFC 3339 alone; pydantic would take seconds since 1970 too."""
+
+
+Owner = Annotated[str, Field(validation_alias=AliasChoices("project", "project_id"))]
+"""Of a row."""
 
 
 class KeyIn(BaseModel):
@@ -36,9 +41,10 @@ class KeyIn(BaseModel):
     ]
     scopes: Annotated[list[Scope], Field(min_length=1, description="What it may do.", examples=[["predict"]])]
     texts_per_second: float | None = Field(
-        None, gt=0, le=1e9, description="That it may send for predictions, over all API processes together; null for any number."
+        None, ge=0.001, le=1e9, description="That it may send for predictions, over all API processes together; null for any number."
     )
     expires_at: Moment | None = Field(None, description="It is good until then; null for ever.")
+    project: ProjectId | None = Field(None, description="Whose rows it sees; null for the caller's own.")
 
 
 class KeyOut(BaseModel):
@@ -51,6 +57,7 @@ class KeyOut(BaseModel):
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None = Field(description="To the minute.")
+    project: Owner = Field(description="Whose rows it sees.")
 
 
 class NewKeyOut(KeyOut):
@@ -60,6 +67,7 @@ class NewKeyOut(KeyOut):
 class AuditOut(BaseModel):
     id: int
     at: datetime
+    project: Owner
     key_id: str | None = Field(description="Null where no key was asked for.")
     actor: str = Field(description="The key's name.")
     action: str

@@ -12,10 +12,21 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.contracts.bulk import BULK_QUEUE, OPEN_BULK, BulkStatus
+from app.jobs.fairness import first_in_turn
+from app.ownership import every_project
 from app.queue import enqueue_bulk
 from app.tables import BulkPrediction, utcnow
 
 _LOST_REMEDY = "See the worker's log (out of memory is the usual cause), then send the file again."
+
+
+@every_project()
+def next_in_turn(session: Session) -> str | None:
+    """The id of the one whose turn it is, see `first_in_turn`. Claim it in the same transaction."""
+    waits = (BulkPrediction.status == BulkStatus.QUEUED, BulkPrediction.not_before.is_(None))
+    waiting = select(BulkPrediction.id, BulkPrediction.project_id).where(*waits)
+    chosen = first_in_turn(session, BulkPrediction, waiting, (BulkPrediction.created_at, BulkPrediction.id))
+    return None if chosen is None else chosen[0]
 
 
 def claim(session: Session, bulk_id: str, worker: str) -> BulkPrediction | None:
@@ -73,6 +84,7 @@ def cancel(session: Session, bulk_id: str) -> bool:
     return _change(session, is_open, status=BulkStatus.CANCELLED, finished_at=utcnow())
 
 
+@every_project()
 def sweep(
     session: Session,
     lost_after: timedelta,
@@ -107,6 +119,7 @@ def sweep(
     return mended
 
 
+@every_project()
 def waiting(session: Session) -> int:
     """Those that wait for a worker, without those that wait for their time."""
     query = select(func.count()).select_from(BulkPrediction)

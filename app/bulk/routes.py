@@ -6,7 +6,7 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 
 from app.bulk import service
 from app.bulk.results import CSV, JSONL, open_result
@@ -14,13 +14,13 @@ from app.bulk.schemas import BULK_BODY, BulkOut
 from app.bulk.uploads import checked_options, read_options, received
 from app.config import get_settings
 from app.database import ReadSessionDep, SessionDep
-from app.idempotency import REPLAYED, IdempotencyKeyHeader, checked_key
+from app.idempotency import IdempotencyKeyHeader, checked_key
+from app.jobs.accepted import ACCEPTED, RETRY_AFTER, accepted
 from app.openapi import problems
 from app.paging import Page, PageLimit
 from app.principals import needs
 from app.storage import get_storage
 
-RETRY_AFTER = "2"
 _NONE = "There is no such prediction."
 
 router = APIRouter(prefix="/predictions", tags=["predictions"])
@@ -32,9 +32,10 @@ router = APIRouter(prefix="/predictions", tags=["predictions"])
     response_model=BulkOut,
     openapi_extra=BULK_BODY,
     responses={
-        202: {"headers": {"Location": {"description": "Where to follow it.", "schema": {"type": "string"}}}},
+        202: ACCEPTED,
         **problems(
             _400="The file cannot be read: not UTF-8, a broken row, malformed multipart; or the idempotency key is no key.",
+            _403="The project's quota of bytes is full.",
             _404="There is no such student, version or alias.",
             _409="A request with this idempotency key is being worked on.",
             _413="The file is larger than the limit.",
@@ -56,8 +57,7 @@ async def post_file(request: Request, idempotency_key: IdempotencyKeyHeader = No
         check = partial(service.submit, file, options, key, limits=settings.limits, storage=get_storage())
         # Large files take seconds of the processor: so many at a time, and the threads of other routes stay free.
         answer, replayed = await to_thread.run_sync(check, limiter=request.app.state.bulk_checks)
-    headers = {"Location": f"/predictions/{answer['id']}", "Retry-After": RETRY_AFTER, **({REPLAYED: "true"} if replayed else {})}
-    return JSONResponse(answer, 202, headers)
+    return accepted("/predictions", answer, replayed)
 
 
 @router.get("")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from sqlalchemy import and_, delete, or_, select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from app.audit import record
@@ -20,9 +20,10 @@ from app.contracts.students import StudentManifest
 from app.database import read_session_factory, transaction
 from app.errors import ServiceError, not_found
 from app.idempotency import Ticket, earlier_answer, fingerprint, forget, keep_answer
-from app.paging import unknown_cursor
+from app.lookups import by_id, newest_first
 from app.predictions.service import score_threshold
 from app.queue import enqueue_bulk
+from app.quotas import check_space
 from app.references import removed
 from app.storage import BlobStore
 from app.students.service import find_student
@@ -40,7 +41,8 @@ def check_student(options: BulkOptions) -> None:
 def submit(file: ReceivedFile, options: BulkOptions, key: str | None, *, limits: Limits, storage: BlobStore) -> tuple[dict[str, Any], bool]:
     """Checks the file, stores it and queues the work; returns the answer, and whether it is an earlier one's.
 
-    Raises `ServiceError`: 400 and 422 a file or options that cannot be used, 404 unknown student, 409 and 422 about the idempotency key.
+    Raises `ServiceError`: 400 and 422 a file or options that cannot be used, 403 no room in the project, 404 unknown student, 409 and 422
+    about the idempotency key.
     """
     head = read_layout(file.path, filename=file.name, content_type=file.content_type, text_column=options.text_column)
     layout, rows = scan(file.path, head, limits)
@@ -66,7 +68,7 @@ def submit(file: ReceivedFile, options: BulkOptions, key: str | None, *, limits:
 
 def get_bulk(session: Session, bulk_id: str) -> BulkPrediction:
     """Raises `ServiceError` 404."""
-    found = _by_id(session, bulk_id)
+    found = by_id(session, BulkPrediction, bulk_id)
     if found is None:
         raise not_found("prediction", bulk_id[:60], remedy="GET /predictions lists them; POST /predictions makes one of a file.")
     return found
@@ -74,14 +76,7 @@ def get_bulk(session: Session, bulk_id: str) -> BulkPrediction:
 
 def list_bulk(session: Session, *, limit: int, after: str | None) -> tuple[list[BulkPrediction], bool]:
     """The newest first, and whether there are more. Raises `ServiceError` 422 for an unknown `after`."""
-    query = select(BulkPrediction).order_by(BulkPrediction.created_at.desc(), BulkPrediction.id.desc()).limit(limit + 1)
-    if after is not None:
-        if (last := _by_id(session, after)) is None:
-            raise unknown_cursor(after[:60])
-        same_time = and_(BulkPrediction.created_at == last.created_at, BulkPrediction.id < last.id)
-        query = query.where(or_(BulkPrediction.created_at < last.created_at, same_time))
-    found = list(session.scalars(query))
-    return found[:limit], len(found) > limit
+    return newest_first(session, select(BulkPrediction), BulkPrediction, limit=limit, after=after)
 
 
 def cancel_bulk(session: Session, bulk_id: str) -> BulkPrediction:
@@ -137,6 +132,7 @@ def result_columns(layout: Layout, options: Mapping[str, Any]) -> list[str]:
 
 
 def _create(session: Session, id: str, file: ReceivedFile, options: BulkOptions, layout: Layout, rows: int) -> BulkPrediction:
+    check_space(session, file.bytes)
     # Kept from being deleted before the row names its artefact.
     found = find_student(session, options.student)
     student = session.scalar(select(Student).where(Student.id == found.id).with_for_update(read=True, key_share=True))
@@ -177,8 +173,3 @@ def _eta(row: BulkPrediction) -> float | None:
     if row.status != BulkStatus.RUNNING or made <= 0 or row.started_at is None or row.heartbeat_at is None:
         return None
     return (row.heartbeat_at - row.started_at).total_seconds() / made * (row.rows - row.rows_done)
-
-
-def _by_id(session: Session, bulk_id: str) -> BulkPrediction | None:
-    # PostgreSQL refuses to look for a text that holds a NUL or half a surrogate pair.
-    return session.get(BulkPrediction, bulk_id) if bulk_id.isascii() and bulk_id.isprintable() else None

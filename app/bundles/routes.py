@@ -55,6 +55,7 @@ def download(
     status_code=201,
     openapi_extra={"requestBody": {"required": True, "content": {ZIP: {"schema": {"type": "string", "format": "binary"}}}}},
     responses=problems(
+        _403="The project's quota of bytes is full.",
         _413="The body is larger than the limit.",
         _415="A form, not the zip itself.",
         _422="Not a bundle, or not one to be trusted; the detail says why.",

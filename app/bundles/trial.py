@@ -36,8 +36,9 @@ def fault_of(folder: Path, key: str) -> str | None:
     found_at = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, **_THREADS, "PYTHONPATH": os.pathsep.join(found_at)}
     try:
-        # Our own interpreter and module; the folder and the key are ours too, and no shell reads them.
-        ran = subprocess.run(command, env=environment, cwd=folder, capture_output=True, timeout=5 * _SECONDS, check=False)  # noqa: S603
+        ran = subprocess.run(  # noqa: S603  # our own interpreter, module, folder and key; and no shell reads them
+            command, env=environment, cwd=folder, capture_output=True, timeout=5 * _SECONDS, check=False
+        )
         answer = json.loads(ran.stdout.decode().splitlines()[-1])
     except (subprocess.TimeoutExpired, ValueError, IndexError):
         return _TOO_MUCH

@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from app.contracts.projects import DEFAULT_PROJECT
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -22,6 +24,10 @@ def dump_rows(rows: Iterable[Row]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def content_hash(rows: bytes, test: bytes) -> str:
-    """The name of a dataset: of its rows and its own test rows, as `dump_rows` gives them."""
-    return hashlib.sha256(rows + b"\0" + test).hexdigest()
+def content_hash(rows: bytes, test: bytes, project: str = DEFAULT_PROJECT) -> str:
+    """The name of a dataset: of its rows and its own test rows, as `dump_rows` gives them.
+
+    Another project's name for the same rows is another one. What stages make is named after the dataset, so that projects share nothing.
+    """
+    owner = b"" if project == DEFAULT_PROJECT else project.encode() + b"\0"
+    return hashlib.sha256(owner + rows + b"\0" + test).hexdigest()

@@ -20,6 +20,7 @@ router = APIRouter(prefix="/datasets", tags=["datasets"])
 
 _FAULTS = problems(
     _400="The body cannot be read: not UTF-8, a broken row, malformed JSON or multipart. Or the Idempotency-Key is none.",
+    _403="The project's quota of rows or bytes is full.",
     _409="The same request is being worked on.",
     _413="The body is larger than the limit.",
     _415="Not a format that is read.",

@@ -3,17 +3,19 @@
 import secrets
 from dataclasses import dataclass
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.config import Limits
+from app.config import Limits, get_settings
 from app.contracts.rows import content_hash, dump_rows
 from app.database import transaction
 from app.datasets.raw import RawRow
 from app.datasets.validation import CheckedRows, check_rows
 from app.errors import ServiceError, not_found
 from app.idempotency import forget
-from app.paging import unknown_cursor
+from app.lookups import newest_first, storable
+from app.ownership import current_project
+from app.quotas import check_rows as check_quotas
 from app.references import drop_unused_dataset, hold_dataset_content
 from app.storage import BlobStore
 from app.tables import Dataset, Job
@@ -29,31 +31,59 @@ class PreparedRows:
     content: bytes
     test_content: bytes
     content_hash: str
+    shared_hash: str | None
+
+    @property
+    def lineage_hash(self) -> str:
+        """As a dataset's."""
+        return self.shared_hash or self.content_hash
+
+    @property
+    def count(self) -> int:
+        return len(self.checked.rows) + len(self.checked.test)
+
+    @property
+    def bytes(self) -> int:
+        return len(self.content) + len(self.test_content)
 
 
 def prepare_rows(rows: list[RawRow], test: list[RawRow], limits: Limits) -> PreparedRows:
     """Raises `ServiceError` 422 for rows that cannot be used. Stores nothing."""
     checked = check_rows(rows, test, limits)
     content, test_content = dump_rows(checked.rows), dump_rows(checked.test)
-    return PreparedRows(checked, content, test_content, content_hash(content, test_content))
+    shared = content_hash(content, test_content) if get_settings().reuse_across_projects else None
+    return PreparedRows(checked, content, test_content, content_hash(content, test_content, current_project()), shared)
 
 
 def store_rows(session: Session, prepared: PreparedRows, storage: BlobStore) -> Dataset:
     """Rows that are stored already are found again, and kept from being deleted before the transaction ends.
 
     The warnings of a dataset that is found again become those of this upload: its duplicates, say, are not those of the first.
+    Raises `ServiceError` 403 if the project may not have so many more.
     """
-    checked, found = prepared.checked, prepared.content_hash
+    found = prepared.content_hash
     hold_dataset_content(session, found)
-    _write_blobs(storage, found, prepared.content, prepared.test_content)
     existing = _by_hash(session, found)
+    if existing is None or existing.rows_removed_at is not None:
+        check_quotas(session, prepared.count, prepared.bytes)
+    _write_blobs(storage, found, prepared.content, prepared.test_content)
     if existing is None:
-        dataset = _record(checked, found)
+        dataset = _record(prepared)
         session.add(dataset)
         session.flush()
         return dataset
-    existing.warnings, existing.rows_removed_at = checked.warnings, None
+    existing.warnings, existing.rows_removed_at = prepared.checked.warnings, None
+    existing.bytes, existing.shared_hash = prepared.bytes, prepared.shared_hash
     return existing
+
+
+def check_storable(session: Session, prepared: PreparedRows) -> int:
+    """Raises what `store_rows` would, and stores nothing; the bytes that it would add."""
+    stored = (Dataset.content_hash == prepared.content_hash, Dataset.rows_removed_at.is_(None))
+    if session.scalar(select(Dataset.id).where(*stored)) is not None:
+        return 0
+    check_quotas(session, prepared.count, prepared.bytes, lock=False)
+    return prepared.bytes
 
 
 def get_dataset(session: Session, dataset_id: str, *, keep: bool = False) -> Dataset:
@@ -68,7 +98,7 @@ def delete_dataset(dataset_id: str, storage: BlobStore) -> None:
     """Removes rows and blobs. Raises `ServiceError`: 404, or 409 while a job, ended or not, was made from it."""
     with transaction() as session:
         query = select(Dataset).where(Dataset.id == dataset_id).with_for_update()
-        dataset = session.scalar(query) if _storable(dataset_id) else None
+        dataset = session.scalar(query) if storable(dataset_id) else None
         if dataset is None:
             raise _unknown(dataset_id)
         _check_unused(session, dataset)
@@ -98,37 +128,27 @@ def list_datasets(session: Session, *, limit: int, after: str | None = None) -> 
 
     Raises `ServiceError` 422 for an unknown `after`.
     """
-    query = select(Dataset).order_by(Dataset.created_at.desc(), Dataset.id.desc()).limit(limit + 1)
-    if after is not None:
-        last = _by_id(session, after)
-        if last is None:
-            raise unknown_cursor(after[:60])
-        same_time = and_(Dataset.created_at == last.created_at, Dataset.id < last.id)
-        query = query.where(or_(Dataset.created_at < last.created_at, same_time))
-    found = list(session.scalars(query))
-    return found[:limit], len(found) > limit
+    return newest_first(session, select(Dataset), Dataset, limit=limit, after=after)
 
 
-def _record(checked: CheckedRows, content_hash: str) -> Dataset:
+def _record(prepared: PreparedRows) -> Dataset:
+    checked = prepared.checked
     return Dataset(
         id=f"ds_{secrets.token_hex(8)}",
-        content_hash=content_hash,
+        content_hash=prepared.content_hash,
+        shared_hash=prepared.shared_hash,
         rows=len(checked.rows),
         test_rows=len(checked.test),
+        bytes=prepared.bytes,
         label_counts=checked.label_counts,
         mean_chars=checked.mean_chars,
         warnings=checked.warnings,
     )
 
 
-def _storable(dataset_id: str) -> bool:
-    """PostgreSQL refuses to look for a text that holds a NUL or half a surrogate pair."""
-    return dataset_id.isascii() and dataset_id.isprintable()
-
-
 def _by_id(session: Session, dataset_id: str, *, keep: bool = False) -> Dataset | None:
     query = select(Dataset).where(Dataset.id == dataset_id)
-    return session.scalar(query.with_for_update(read=True, key_share=True) if keep else query) if _storable(dataset_id) else None
+    return session.scalar(query.with_for_update(read=True, key_share=True) if keep else query) if storable(dataset_id) else None
 
 
 def _by_hash(session: Session, content_hash: str) -> Dataset | None:

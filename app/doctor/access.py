@@ -8,9 +8,11 @@ from app.config import Settings
 from app.database import make_engine
 from app.doctor.findings import Finding
 from app.doctor.parts import sqlite_file
+from app.ownership import every_project
+from app.principals import granted
 from app.tables import ApiKey, utcnow
 
-MAKE_ONE = "Make one: python -m app.access create --name ops --scope admin; gendistil up --keys does it on the first start."
+MAKE_ONE = "Make one: python -m app.access create --name ops --scope operator; gendistil up --keys does it on the first start."
 
 
 def keys(settings: Settings) -> Finding:
@@ -28,16 +30,17 @@ def keys(settings: Settings) -> Finding:
     except (SQLAlchemyError, OSError, ImportError):
         return Finding("keys", "warn", "required; the database does not tell of any", "Mend what is said of the database.")
     if not admins:
-        return Finding("keys", "warn", "required, and none with the scope admin is good: nobody can make others", MAKE_ONE)
-    return Finding("keys", "ok", f"required; {admins} with the scope admin")
+        return Finding("keys", "warn", "required, and none with the scope operator or admin is good: nobody can make others", MAKE_ONE)
+    return Finding("keys", "ok", f"required; {admins} with the scope operator or admin")
 
 
 def _good_admins(settings: Settings) -> int:
-    """How many keys with the scope `admin` are neither revoked nor expired."""
+    """How many keys with the scope `operator` or `admin`, of all projects, are neither revoked nor expired."""
     engine = make_engine(settings.resolved_database_url())
     good = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > utcnow())
     try:
-        with Session(engine) as session:
-            return sum("admin" in scopes for scopes in session.scalars(select(ApiKey.scopes).where(ApiKey.revoked_at.is_(None), good)))
+        with every_project(), Session(engine) as session:
+            found = session.scalars(select(ApiKey.scopes).where(ApiKey.revoked_at.is_(None), good))
+            return sum("admin" in granted(scopes) for scopes in found)
     finally:
         engine.dispose()

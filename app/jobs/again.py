@@ -62,7 +62,7 @@ def _spec(job: Job) -> JobSpec:
 def _index(storage: BlobStore, job: Job, spec: JobSpec) -> TextIndex:
     texts = generated_texts(storage, job)
     generate = artefact_of(job, Stage.GENERATE)
-    expected = expected_keys(spec, job.dataset.content_hash)[Stage.GENERATE]
+    expected = expected_keys(spec, job.dataset.lineage_hash)[Stage.GENERATE]
     is_found_again = generate is not None and expected in (None, generate) and storage.manifest(generate) is not None
     if texts is not None and not is_found_again:
         # Sampled anew, on other hardware or by a later version say, they might be others under the same ids.

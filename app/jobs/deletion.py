@@ -8,7 +8,7 @@ from app.errors import ServiceError, not_found
 from app.idempotency import forget
 from app.jobs.lifecycle import OPEN_JOB, lock_job, stage_runs
 from app.jobs.row_removal import RowRemoval, drop_rows
-from app.jobs.service import storable
+from app.lookups import storable
 from app.references import drop_unused_artefacts
 from app.storage import BlobStore
 from app.tables import Event, StageRun, Student

@@ -13,7 +13,7 @@ from app.contracts.reuse import expected_keys
 from app.contracts.spec import JobSpec
 from app.contracts.stages import GRAPH, JobStatus, Stage
 from app.database import read_session_factory
-from app.datasets.service import get_dataset, prepare_rows
+from app.datasets.service import check_storable, get_dataset, prepare_rows
 from app.errors import FieldError, ServiceError
 from app.jobs.machine import machine_memory
 from app.jobs.row_removal import check_rows_there
@@ -21,6 +21,7 @@ from app.jobs.schemas import EstimateTotals, JobEstimate, StageEstimate
 from app.jobs.service import check_name
 from app.jobs.submission import Submission
 from app.jobs.views import HISTORY_JOBS, data_figures, stage_history
+from app.quotas import check_job
 from app.storage import BlobStore, get_storage
 from app.tables import Job, StageRun
 
@@ -44,18 +45,21 @@ def estimate(submission: Submission) -> JobEstimate:
         if submission.dataset_id is not None:
             dataset = get_dataset(session, submission.dataset_id)
             check_rows_there(dataset)
-            data, content_hash, warnings, rows_bytes = data_figures(dataset), dataset.content_hash, dataset.warnings, 0
+            data, content_hash, lineage_hash = data_figures(dataset), dataset.content_hash, dataset.lineage_hash
+            warnings, rows_bytes, new_bytes = dataset.warnings, 0, 0
         else:
             prepared = prepare_rows(submission.rows, submission.test, settings.limits)
             checked, content_hash, warnings = prepared.checked, prepared.content_hash, prepared.checked.warnings
+            lineage_hash = prepared.lineage_hash
             data = DataFigures(len(checked.rows), len(checked.test), checked.mean_chars, len(checked.label_counts))
-            rows_bytes = len(prepared.content) + len(prepared.test_content)
+            rows_bytes, new_bytes = prepared.bytes, check_storable(session, prepared)
+        check_job(session, new_bytes=new_bytes, lock=False)
         if not submission.options.replace_dataset:
             check_name(session, submission.options.name, content_hash)
         history = stage_history(session)
         past_jobs, peaks = _past(session)
     seconds = usual_seconds(prior_seconds(spec, data), history)
-    stages = _stages(storage, spec, data, content_hash, seconds, peaks)
+    stages = _stages(storage, spec, data, lineage_hash, seconds, peaks)
     totals = EstimateTotals(
         seconds=round(sum(stage.seconds for stage in stages), 1),
         peak_bytes=max(stage.peak_bytes for stage in stages),
@@ -80,9 +84,9 @@ def estimate(submission: Submission) -> JobEstimate:
 
 
 def _stages(
-    storage: BlobStore, spec: JobSpec, data: DataFigures, content_hash: str, seconds: Mapping[Stage, float], peaks: Mapping[Stage, float]
+    storage: BlobStore, spec: JobSpec, data: DataFigures, lineage_hash: str, seconds: Mapping[Stage, float], peaks: Mapping[Stage, float]
 ) -> list[StageEstimate]:
-    keys = expected_keys(spec, content_hash)
+    keys = expected_keys(spec, lineage_hash)
     memory, room = peak_bytes(spec, data), artefact_bytes(spec, data)
     found = []
     for stage, node in GRAPH.items():

@@ -18,10 +18,12 @@ from sqlalchemy.orm import Session
 from app.contracts.comparison import Comparison, Promote
 from app.contracts.stages import GRAPH, JobStatus, Stage, StageStatus
 from app.jobs.aliases import LATEST
+from app.jobs.fairness import fill_place
 from app.jobs.promotion import promote
 from app.jobs.versions import add_version
 from app.outbox import announce
 from app.queue import enqueue
+from app.quotas import book
 from app.tables import Event, Job, StageRun, Student, utcnow
 
 OPEN_JOB = (JobStatus.QUEUED, JobStatus.RUNNING)
@@ -72,6 +74,7 @@ def claim(session: Session, stage_run_id: int, worker: str) -> StageRun | None:
         "status": StageStatus.RUNNING,
         "attempt": StageRun.attempt + 1,
         "worker": worker,
+        "claimed_at": now,
         "not_before": None,
         "heartbeat_at": now,
         "finished_at": None,
@@ -108,6 +111,7 @@ def finish_stage(
     metrics: dict[str, Any],
     warnings: list[str],
     peak_bytes: int | None = None,
+    artefact_bytes: int | None = None,
 ) -> bool:
     """Marks a stage succeeded, queues the successors that waited for it alone, and ends the job after its last stage.
 
@@ -115,11 +119,12 @@ def finish_stage(
 
     False, with nothing changed, if the row is no longer running with that attempt.
     """
-    if (held := owned(session, run_id, attempt)) is None:
+    if (held := take_back(session, run_id, attempt)) is None:
         return False
     job, run = held
     _end(run, StageStatus.SUCCEEDED)
     run.artefact_key, run.reused, run.metrics, run.error, run.peak_bytes = artefact_key, reused, metrics, None, peak_bytes
+    run.artefact_bytes = artefact_bytes
     if not run.shard:  # put together, shards are of no use any more
         session.execute(update(StageRun).where(*shards_of(run)).values(artefact_key=None))
     job.warnings = [*job.warnings, *(warning for warning in dict.fromkeys(warnings) if warning not in job.warnings)]
@@ -148,7 +153,7 @@ def fail_stage(
 
     Tried again after `delay`, doubled with each attempt; with `shrink`, in batches half as large.
     """
-    if (held := owned(session, run_id, attempt)) is None:
+    if (held := take_back(session, run_id, attempt)) is None:
         return False
     job, run = held
     if job.status == JobStatus.CANCELLED:
@@ -171,12 +176,13 @@ def fail_stage(
         _cancel_waiting(session, job.id)
         job.status, job.finished_at, job.error = JobStatus.FAILED, utcnow(), {**error, "stage": run.stage}
         record_event(session, job.id, "job_failed", f"{name_of(run)} failed: {error['detail']}", stage=run.stage, error=error)
+        fill_place(session, job)
     return True
 
 
 def release_stage(session: Session, run_id: int, attempt: int) -> bool:
     """A worker that shuts down gives its stage back; the attempt does not count. False if the row is no longer held."""
-    if (held := owned(session, run_id, attempt)) is None:
+    if (held := take_back(session, run_id, attempt)) is None:
         return False
     job, run = held
     if job.status not in OPEN_JOB:
@@ -192,7 +198,7 @@ def release_stage(session: Session, run_id: int, attempt: int) -> bool:
 
 def cancel_running(session: Session, run_id: int, attempt: int) -> bool:
     """The worker noticed that its job is cancelled and has stopped. False if the row is no longer held."""
-    if (held := owned(session, run_id, attempt)) is None:
+    if (held := take_back(session, run_id, attempt)) is None:
         return False
     job, run = held
     _end(run, StageStatus.CANCELLED)
@@ -259,6 +265,7 @@ def cancel_job(session: Session, job: Job) -> None:
     _cancel_waiting(session, job.id)
     job.status = JobStatus.CANCELLED
     record_event(session, job.id, "job_cancelling", "cancellation requested")
+    fill_place(session, job)
     _settle_cancelled(session, job)
 
 
@@ -288,10 +295,13 @@ def lock_run(session: Session, run_id: int) -> tuple[Job, StageRun] | None:
     return job, session.get_one(StageRun, run_id, populate_existing=True)
 
 
-def owned(session: Session, run_id: int, attempt: int) -> tuple[Job, StageRun] | None:
-    """The job, locked, and the stage run, if that attempt still holds it."""
+def take_back(session: Session, run_id: int, attempt: int) -> tuple[Job, StageRun] | None:
+    """The job, locked, and the stage run, if that attempt still holds it, for a caller that ends the attempt: its time is booked."""
     held = lock_run(session, run_id)
-    return held if held and held[1].status == StageStatus.RUNNING and held[1].attempt == attempt else None
+    if held is None or held[1].status != StageStatus.RUNNING or held[1].attempt != attempt:
+        return None
+    book(session, held[1])
+    return held
 
 
 def _end(run: StageRun, status: StageStatus) -> None:
@@ -337,6 +347,7 @@ def _advance(session: Session, job: Job) -> None:
     if len(done) == len(stages):
         job.status, job.finished_at = JobStatus.SUCCEEDED, utcnow()
         record_event(session, job.id, "job_succeeded", "all stages succeeded")
+        fill_place(session, job)
         return
     busy = {run.stage for run in runs if run.shard and run.status != StageStatus.SUCCEEDED}
     for run in stages:

@@ -7,8 +7,7 @@ from app.jobs.schemas import EventOut, JobOptions, JobRequest
 from app.openapi import Responses, inlined
 
 NO_JOB = "There is no such job."
-LARGEST_ID = 2**63 - 1
-"""That a database has."""
+NO_PLACE = "The project has all the open jobs, or has used all the minutes, of its quota; `Retry-After` tells when to try again."
 
 
 def media(media_type: str, description: str) -> Responses:

@@ -17,14 +17,14 @@ from app.jobs.accepted import ACCEPTED, accepted
 from app.jobs.deletion import delete_job
 from app.jobs.dry_run import estimate
 from app.jobs.events import list_events, stream_events
-from app.jobs.openapi import EVENTS, JOB_BODY, LARGEST_ID, NO_JOB
+from app.jobs.openapi import EVENTS, JOB_BODY, NO_JOB, NO_PLACE
 from app.jobs.reports import read_report
 from app.jobs.schemas import EventOut, JobEstimate, JobOut
 from app.jobs.submission import read_submission, submit
 from app.jobs.text_routes import router as texts
 from app.jobs.views import job_out, stage_history
 from app.openapi import problems
-from app.paging import Page, PageLimit
+from app.paging import LARGEST_ID, Page, PageLimit
 from app.storage import get_storage
 from app.tables import Job
 
@@ -55,12 +55,14 @@ Published = Annotated[Callable[[Job], None], Depends(_published)]
         202: ACCEPTED,
         **problems(
             _400="The body cannot be read, or the Idempotency-Key is none.",
+            _403="The project's quota of rows or bytes is full.",
             _404="There is no such dataset.",
             _409="The name belongs to another dataset, the dataset's rows were removed, or the same request is being worked on.",
             _413="The body is larger than the limit.",
             _415="Neither JSON nor multipart.",
             _422="Something in it is unknown, out of range or not usable; `errors` names field or row, and remedy. With `dry_run` also: "
             "it needs more memory than there is.",
+            _429=NO_PLACE,
             _507="With `dry_run`: it needs more space than the blob store has.",
         ),
     },
@@ -75,7 +77,7 @@ async def post_job(
     submission = await read_submission(request)
     if dry_run:
         return JSONResponse((await run_in_threadpool(estimate, submission)).model_dump(mode="json"))
-    return accepted(*await run_in_threadpool(submit, submission, key))
+    return accepted("/jobs", *await run_in_threadpool(submit, submission, key))
 
 
 @router.get("", responses=problems(_422="An unknown cursor, or a value out of range."))
@@ -144,7 +146,14 @@ def cancel_job(job_id: str, session: SessionDep) -> JobOut:
 
 
 @router.post(
-    "/{job_id}/resume", status_code=202, responses=problems(_404=NO_JOB, _409="The job is not failed or cancelled, or still stops.")
+    "/{job_id}/resume",
+    status_code=202,
+    responses=problems(
+        _403="The project's quota of bytes is full.",
+        _404=NO_JOB,
+        _409="The job is not failed or cancelled, or still stops.",
+        _429=NO_PLACE,
+    ),
 )
 def resume_job(job_id: str, session: SessionDep) -> JobOut:
     """Goes on with a failed or cancelled job after its last finished stage."""

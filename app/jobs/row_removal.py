@@ -15,6 +15,7 @@ from app.contracts.stages import JobStatus, Stage
 from app.database import read_session_factory, transaction
 from app.errors import ServiceError
 from app.jobs.lifecycle import lock_job, record_event, stage_runs
+from app.ownership import every_project
 from app.references import artefacts_in_use, hold_dataset_content
 from app.storage import BlobStore
 from app.tables import Dataset, Event, Job, StageRun, utcnow
@@ -45,10 +46,11 @@ def check_rows_there(dataset: Dataset) -> None:
         raise ServiceError(409, "rows-removed", detail, remedy="POST the rows again; the same rows get the same dataset.")
 
 
-def due_removals(session: Session) -> list[str]:
-    """Ids of the jobs whose rows can go now, but for those that other jobs need."""
+@every_project()
+def due_removals(session: Session) -> list[tuple[str, str]]:
+    """Ids of the jobs whose rows can go now, but for those that other jobs need, behind their projects."""
     due = (Job.rows_removal == RowRemoval.DUE, Job.status == JobStatus.SUCCEEDED)
-    return list(session.scalars(select(Job.id).where(*due).order_by(Job.created_at)))
+    return [(project, job) for project, job in session.execute(select(Job.project_id, Job.id).where(*due).order_by(Job.created_at))]
 
 
 def remove_rows(job_id: str, storage: BlobStore) -> bool:

@@ -2,7 +2,7 @@
 
 import secrets
 
-from sqlalchemy import Select, func, or_, select, tuple_
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session, selectinload
 
 from app.audit import record
@@ -12,8 +12,9 @@ from app.contracts.stages import GRAPH, JobStatus, Stage, StageStatus
 from app.errors import FieldError, ServiceError, not_found
 from app.jobs.lifecycle import OPEN_JOB, cancel_job, lock_job, record_event, resume_job, stage_runs
 from app.jobs.row_removal import RowRemoval, check_rows_there
-from app.paging import unknown_cursor
+from app.lookups import newest_first, storable
 from app.queue import enqueue
+from app.quotas import check_job
 from app.tables import Dataset, Job, StageRun, Student, utcnow
 
 _TAKEN_REMEDY = 'Choose another name, or send "replace_dataset": true to publish the new dataset\'s student under this one.'
@@ -32,9 +33,11 @@ def create_job(
 ) -> Job:
     """Inserts the job with all its stage runs, and notes the messages for those that wait for nothing.
 
-    Raises `ServiceError` 409 if the name belongs to another dataset and `replace_dataset` is not set, or the rows were removed.
+    Raises `ServiceError`: 409 if the name belongs to another dataset and `replace_dataset` is not set, or the rows were removed; 429 and
+    403 if the project may not have another job.
     """
     check_rows_there(dataset)
+    check_job(session)
     if not replace_dataset:
         check_name(session, name, dataset.content_hash)
     now = utcnow()
@@ -76,20 +79,14 @@ def get_job(session: Session, job_id: str) -> Job:
 
 def list_jobs(session: Session, *, limit: int, after: str | None, status: JobStatus | None, name: str | None) -> tuple[list[Job], bool]:
     """Newest first, and whether there are more. Raises `ServiceError` 422 for an unknown `after`."""
-    query = _loaded(select(Job)).order_by(Job.created_at.desc(), Job.id.desc()).limit(limit + 1)
-    if after is not None:
-        anchor = session.get(Job, after) if storable(after) else None
-        if anchor is None:
-            raise unknown_cursor(after[:60])
-        query = query.where(tuple_(Job.created_at, Job.id) < (anchor.created_at, anchor.id))
+    query = _loaded(select(Job))
     if status is not None:
         query = query.where(Job.status == status)
     if name is not None:
         if not storable(name):
             return [], False
         query = query.where(Job.name == name)
-    found = list(session.scalars(query))
-    return found[:limit], len(found) > limit
+    return newest_first(session, query, Job, limit=limit, after=after)
 
 
 def cancel(session: Session, job_id: str) -> Job:
@@ -105,7 +102,9 @@ def cancel(session: Session, job_id: str) -> Job:
 
 
 def resume(session: Session, job_id: str) -> Job:
-    """Raises `ServiceError` 404, or 409 unless the job has failed or was cancelled, nothing of it runs, and its name is still free."""
+    """Raises `ServiceError`: 404; 409 unless the job has failed or was cancelled, nothing of it runs, and its name is still free; 429 and
+    403 if the project may not have another job.
+    """
     job = _locked(session, job_id)
     if job.status in OPEN_JOB or job.status == JobStatus.SUCCEEDED:
         detail = f"The job is {job.status}; only a failed or cancelled job can be resumed."
@@ -115,16 +114,12 @@ def resume(session: Session, job_id: str) -> Job:
     if running:
         detail = f"The job's {running[0]} is still running and is being stopped."
         raise ServiceError(409, "job-stopping", detail, remedy="Try again in a few seconds.", headers={"Retry-After": "5"})
+    check_job(session)
     check_name(session, job.name, session.get_one(Dataset, job.dataset_id).content_hash, resumed=job)
     resume_job(session, job)
     record(session, "job.resumed", job.id)
     session.flush()
     return get_job(session, job_id)
-
-
-def storable(identifier: str) -> bool:
-    """Whether it may be an identifier at all. PostgreSQL refuses to look for a text with a NUL or half a surrogate pair."""
-    return identifier.isascii() and identifier.isprintable()
 
 
 def artefact_of(job: Job, stage: Stage) -> str | None:

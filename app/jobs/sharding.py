@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.contracts.stages import GRAPH, Stage, StageStatus
-from app.jobs.lifecycle import OPEN_JOB, done_stages, fail_stage, owned, record_event, requeue, shards_of, stage_runs
+from app.jobs.lifecycle import OPEN_JOB, done_stages, fail_stage, record_event, requeue, shards_of, stage_runs, take_back
 from app.tables import StageRun
 
 
@@ -19,7 +19,7 @@ def shard_stage(session: Session, run_id: int, attempt: int, shards: Mapping[int
 
     The attempt does not count. A shard that was made before and is lost is queued again. False if the row is no longer held.
     """
-    if (held := owned(session, run_id, attempt)) is None:
+    if (held := take_back(session, run_id, attempt)) is None:
         return False
     job, run = held
     query = select(StageRun).where(*shards_of(run)).execution_options(populate_existing=True)
@@ -46,7 +46,7 @@ def rebuild(session: Session, run_id: int, attempt: int, lost: Collection[Stage]
     The attempt counts; after the last one the job fails with `error`, so that a store which damages everything does not keep it busy for
     ever. False if the row is no longer held.
     """
-    if (held := owned(session, run_id, attempt)) is None:
+    if (held := take_back(session, run_id, attempt)) is None:
         return False
     job, run = held
     runs = stage_runs(session, job.id)

@@ -10,12 +10,12 @@ from app.idempotency import IdempotencyKeyHeader, checked_key
 from app.jobs import service
 from app.jobs.accepted import ACCEPTED, accepted
 from app.jobs.again import distil_again
-from app.jobs.openapi import LARGEST_ID, NO_JOB, media
+from app.jobs.openapi import NO_JOB, NO_PLACE, media
 from app.jobs.schemas import DistilAgain, JobOut, SyntheticPage
 from app.jobs.synthetic import generated_texts
 from app.jobs.text_index import Order, TextFilter
 from app.openapi import problems
-from app.paging import PageLimit
+from app.paging import LARGEST_ID, PageLimit
 from app.storage import get_storage
 
 MOST_SEARCHED = 200
@@ -71,13 +71,15 @@ def get_synthetic(
         202: ACCEPTED,
         **problems(
             _400="The body cannot be read, or the Idempotency-Key is none.",
+            _403="The project's quota of bytes is full.",
             _404=NO_JOB,
             _409="The job's texts or rows are gone, its name belongs to another dataset by now, or the same request is being worked on.",
             _422="An id is not that of a kept text, or no text would be left; `errors` names the first of them.",
+            _429=NO_PLACE,
             _503="The blob store has lost the texts.",
         ),
     },
 )
 def post_distil_again(job_id: str, wanted: DistilAgain, idempotency_key: IdempotencyKeyHeader = None) -> Response:
     """Starts the job again without some of its generated texts. Teacher, generator and texts are reused; only what follows is made anew."""
-    return accepted(*distil_again(job_id, wanted, checked_key(idempotency_key)))
+    return accepted("/jobs", *distil_again(job_id, wanted, checked_key(idempotency_key)))

@@ -21,6 +21,7 @@ from app.database import empty_write_ahead_log, read_session_factory, transactio
 from app.idempotency import count_expired, remove_expired
 from app.jobs.lifecycle import OPEN_JOB
 from app.maintenance.schemas import Collection, Garbage
+from app.ownership import every_project
 from app.references import artefacts_in_use, bulk_in_use, datasets_in_use, drop_unused_dataset, removed
 from app.storage import BlobStore, StoredArtefact, StoredFolder
 from app.tables import Job, utcnow
@@ -28,6 +29,7 @@ from app.tables import Job, utcnow
 _AT_ONCE = 500
 
 
+@every_project()
 def collect_garbage(storage: BlobStore, *, dry_run: bool) -> Collection:
     """Finds, and unless `dry_run` removes, what nothing uses. Raises what `STORAGE_AWAY` names."""
     grace = get_settings().gc_grace_seconds
@@ -108,6 +110,6 @@ def _unfinished_work(session: Session) -> tuple[set[str], datetime | None]:
             since = job.created_at
         done = {Stage(run.stage): run.artefact_key for run in job.stages if run.status == StageStatus.SUCCEEDED and run.artefact_key}
         with suppress(ValidationError):  # the spec of an earlier version, whose checkpoints are of no use
-            expected = expected_keys(JobSpec.model_validate(job.spec), job.dataset.content_hash, done)
+            expected = expected_keys(JobSpec.model_validate(job.spec), job.dataset.lineage_hash, done)
             keys.update(key for stage, key in expected.items() if key is not None and stage not in done)
     return keys, since

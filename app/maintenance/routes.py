@@ -13,7 +13,7 @@ router = APIRouter(prefix="/maintenance", tags=["maintenance"])
 
 
 @router.post("/gc")
-@needs("admin")
+@needs("operator")
 def post_gc(dry_run: Annotated[bool, Query(description="Only tell what would be removed.")] = False) -> Collection:
     """Removes blobs that no dataset, job or student uses and that are older than the grace time, and expired idempotency keys."""
     return collect_garbage(get_storage(), dry_run=dry_run)

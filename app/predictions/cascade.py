@@ -23,13 +23,13 @@ from app.errors import FieldError, ServiceError
 from app.predictions.resolver import Served
 from app.predictions.schemas import AnswerOptions, Prediction
 from app.predictions.service import ranked
+from app.predictions.telemetry import LABELS
 from app.storage import STORAGE_AWAY, get_storage
 
 logger = logging.getLogger(__name__)
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 MAX_REMEMBERED = 10_000
-_LABELS = ("student", "version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,10 @@ class Cascade:
         self._away = False
         # For a registry to collect; of this process alone.
         self.texts = Counter(
-            "gendistil_escalated_texts", "Abstained texts for a teacher, by what became of them.", (*_LABELS, "outcome"), registry=None
+            "gendistil_escalated_texts", "Abstained texts for a teacher, by what became of them.", (*LABELS, "outcome"), registry=None
         )
         self.seconds = Histogram(
-            "gendistil_escalation_seconds", "A teacher's answer to one request, from asking on.", _LABELS, buckets=SECONDS, registry=None
+            "gendistil_escalation_seconds", "A teacher's answer to one request, from asking on.", LABELS, buckets=SECONDS, registry=None
         )
 
     async def check(self, served: Served, options: AnswerOptions) -> None:
@@ -91,7 +91,7 @@ class Cascade:
         self._count(served, answer.outcome, len(chosen))
         if answer.probabilities is None:
             return predictions
-        self.seconds.labels(served.name, served.version).observe(time.perf_counter() - began)
+        self.seconds.labels(served.project, served.name, served.version).observe(time.perf_counter() - began)
         merged = list(predictions)
         for place, found in zip(chosen, ranked(answer.probabilities, labels, top_k, None), strict=True):
             found.answered_by, found.out_of_scope = "teacher", predictions[place].out_of_scope
@@ -140,7 +140,7 @@ class Cascade:
 
     def _count(self, served: Served, outcome: str, texts: int) -> None:
         if texts:
-            self.texts.labels(served.name, served.version, outcome).inc(texts)
+            self.texts.labels(served.project, served.name, served.version, outcome).inc(texts)
 
     async def _is_taught(self, key: str) -> bool:
         """Whether a job made it here. Unknown while the store is away or slow, and then no reason to refuse."""

@@ -11,6 +11,7 @@ from functools import partial
 from fastapi import Request
 
 from app.config import Serving
+from app.logs import carried
 from app.predictions.admission import Admission
 from app.predictions.batching import Batcher
 from app.predictions.cache import StudentCache
@@ -86,8 +87,12 @@ class Predictor:
             rank = partial(ranked, scored.probabilities, student.manifest.labels, options.top_k, threshold, scope)
             predictions = rank() if len(texts) < _MANY else await self._batcher.in_thread(rank)
         if options.counted:
-            self.telemetry.answered(served.name, served.version, predictions, time.perf_counter() - began, scored.pieces, scored.unknown)
-            self.shadows.observe(served.name, served.version, texts, predictions, scored.tokenize_seconds + scored.infer_seconds)
+            self.telemetry.answered(
+                served.name, served.version, predictions, time.perf_counter() - began, scored.pieces, scored.unknown, served.project
+            )
+            self.shadows.observe(
+                (served.project, served.name), served.version, texts, predictions, scored.tokenize_seconds + scored.infer_seconds
+            )
         if options.escalate:
             predictions = await self.cascade.answer(served, student.manifest.labels, texts, predictions, options.top_k)
         return Answer(served, predictions, threshold, scored.tokenize_seconds, scored.infer_seconds)
@@ -112,7 +117,7 @@ class Predictor:
         return await asyncio.shield(loading)
 
     async def _look_up(self, reference: str) -> Served:
-        return await asyncio.get_running_loop().run_in_executor(self._names, self.resolver.look_up, reference)
+        return await asyncio.get_running_loop().run_in_executor(self._names, carried(self.resolver.look_up), reference)
 
     def _warm(self, moved: dict[str, str]) -> None:
         hot = set(self.students.keys())

@@ -1,4 +1,4 @@
-"""How many texts per second an API key may send, over all API processes together.
+"""How many texts per second an API key, and a project, may send, over all API processes together.
 
 A token bucket in Redis (https://en.wikipedia.org/wiki/Token_bucket), from which each process leases a little at a time, so that few
 requests wait for Redis. A request passes while the bucket is above zero and takes all its texts, into debt if need be: a batch larger
@@ -46,7 +46,7 @@ return {tostring(granted), tostring(level)}
 
 @dataclass
 class _Key:
-    """What this process knows of one key: texts that it has leased, and until when there are none."""
+    """What this process knows of one key or project: texts that it has leased, and until when there are none."""
 
     leased: float = 0.0
     blocked_until: float = 0.0
@@ -79,19 +79,23 @@ class Rates:
         self._alone_until = 0.0
 
     async def take(self, principal: Principal, texts: int) -> None:
-        """Raises `ServiceError` 429 with the time to wait if the key has sent too much."""
-        rate = principal.texts_per_second
-        if rate is None:
-            return
-        key = self._keys.setdefault(principal.key_id, _Key())
+        """Raises `ServiceError` 429 with the time to wait if the key, or its project, has sent too much."""
+        if (rate := principal.texts_per_second) is not None:
+            await self._take(principal.key_id, rate, texts, f"The API key {principal.name!r}")
+        if (rate := principal.project_texts_per_second) is not None:
+            # A rate of its own, so that whoever is given a higher one need not wait off what the lower one left.
+            await self._take(f"project:{principal.project}@{rate:g}", rate, texts, f"The project {principal.project!r}")
+
+    async def _take(self, key_id: str, rate: float, texts: int, who: str) -> None:
+        key = self._keys.setdefault(key_id, _Key())
         if key.leased < texts:
             async with key.lock:
                 if key.leased < texts:
                     wait = key.blocked_until - time.monotonic()
                     if wait <= 0:
-                        wait = await self._lease(principal.key_id, key, rate, texts)
+                        wait = await self._lease(key_id, key, rate, texts)
                     if wait > 0:
-                        raise _too_fast(principal.name, rate, wait)
+                        raise _too_fast(who, rate, wait)
         key.leased -= texts
 
     async def close(self) -> None:
@@ -137,12 +141,12 @@ class Rates:
         return float(found[0]), float(found[1])
 
 
-def _too_fast(name: str, rate: float, wait: float) -> ServiceError:
+def _too_fast(who: str, rate: float, wait: float) -> ServiceError:
     seconds = math.ceil(wait)
     return ServiceError(
         429,
         "rate-limited",
-        f"The API key {name!r} may send {rate:g} texts per second.",
+        f"{who} may send {rate:g} texts per second.",
         remedy=f"Try again in {seconds} s; whoever runs this service can give it a higher limit.",
         headers={"Retry-After": str(seconds)},
     )

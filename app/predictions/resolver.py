@@ -10,9 +10,12 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from app.contracts.projects import DEFAULT_PROJECT
 from app.database import read_session_factory
-from app.errors import ServiceError, not_found
+from app.errors import ServiceError, database_unavailable, not_found
 from app.jobs.aliases import LATEST
+from app.ownership import current_project, every_project
+from app.periodic import Periodic
 from app.students.service import find_student, parse_reference
 from app.tables import Alias, AliasMove, Student
 
@@ -33,6 +36,12 @@ class Served:
     name: str
     version: int
     key: str
+    project: str = DEFAULT_PROJECT
+
+
+Names = dict[str, dict[str, Served]]
+"""By project, then by reference."""
+_NONE: dict[str, Served] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +49,22 @@ class _Snapshot:
     """All that can be asked for, as it stood in the database; `refusals` is what has been asked for in vain since."""
 
     fingerprint: tuple[object, ...]
-    known: dict[str, Served]
-    refusals: dict[str, ServiceError]
+    known: Names
+    refusals: dict[tuple[str, str], ServiceError]
 
 
 class Resolver:
-    """Safe to share between threads. `warm` is called with the keys that a name newly means, before anyone is sent there."""
+    """Safe to share between threads; a name means what it does in the project at hand.
+
+    `warm` is called with the keys that a name newly means, before anyone is sent there.
+    """
 
     def __init__(self, refresh_seconds: float, warm: Callable[[dict[str, str]], None] = lambda _moved: None) -> None:
-        self._refresh_seconds = refresh_seconds
         self._warm = warm
         self._snapshot = _Snapshot((), {}, {})
         self._lock = threading.Lock()
         self._checked = self._read = float("-inf")
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._watch = Periodic("resolver", self.refresh, refresh_seconds, meanwhile="names of students are served from memory")
 
     @property
     def age(self) -> float:
@@ -63,24 +73,24 @@ class Resolver:
 
     def find(self, reference: str) -> Served | None:
         """From memory alone; None where `look_up` has to be asked: also while nothing compares memory with the database."""
-        return self._snapshot.known.get(reference) if self._thread else None
+        return self._snapshot.known.get(current_project(), _NONE).get(reference) if self._watch.running else None
 
     def look_up(self, reference: str) -> Served:
         """What `find` does not know. Raises `ServiceError` as `find_student` does, and `SQLAlchemyError` if the database is away."""
         self.refresh(at_most_every=MISS_SECONDS)
-        snapshot = self._snapshot
-        if (served := snapshot.known.get(_plain(reference))) is not None:
+        snapshot, project = self._snapshot, current_project()
+        if (served := snapshot.known.get(project, _NONE).get(_plain(reference))) is not None:
             return served
-        if (refusal := snapshot.refusals.get(reference)) is None:
+        if (refusal := snapshot.refusals.get((project, reference))) is None:
             parse_reference(reference)
             if len(snapshot.refusals) >= MAX_REFUSALS:  # someone tries one name after the other
                 raise not_found("student", reference, "GET /students lists the published ones.")
             try:
                 with read_session_factory()() as session:
                     found = find_student(session, reference)
-                return Served(found.name, found.version, found.artefact_key)  # published a moment ago
+                return Served(found.name, found.version, found.artefact_key, project)  # published a moment ago
             except ServiceError as error:
-                refusal = snapshot.refusals[reference] = error
+                refusal = snapshot.refusals[project, reference] = error
         # Raised again and again, it would gather the frames of all who asked.
         raise refusal.with_traceback(None)
 
@@ -102,7 +112,7 @@ class Resolver:
     def refresh(self, *, at_most_every: float = 0.0) -> None:
         """Reads the names again if they have changed. Raises `SQLAlchemyError`; what was known stays."""
         if not self._lock.acquire(timeout=LOCK_SECONDS):
-            raise ServiceError(503, "database-unavailable", "The database does not answer.", remedy="Try again in a few seconds.")
+            raise database_unavailable()
         try:
             if self.age >= at_most_every:
                 self._compare()
@@ -111,38 +121,30 @@ class Resolver:
 
     def start(self) -> None:
         """Compares memory with the database from now on, in a thread of its own; the first name that is asked for fills it."""
-        self._stopping.clear()
-        self._thread = threading.Thread(target=self._watch, name="resolver", daemon=True)
-        self._thread.start()
+        self._watch.start()
 
     def stop(self) -> None:
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-
-    def _watch(self) -> None:
-        away = False
-        while not self._stopping.wait(self._refresh_seconds):
-            try:
-                self.refresh()
-                away = False
-            except (SQLAlchemyError, ServiceError) as error:
-                if not away:
-                    logger.warning("names of students are served from memory: %s", error)
-                away = True
+        self._watch.stop()
 
     def _compare(self) -> None:
         now = time.monotonic()
-        with read_session_factory()() as session:
+        with every_project(), read_session_factory()() as session:
             fingerprint = _fingerprint(session)
             if fingerprint != self._snapshot.fingerprint or now - self._read > FULL_SECONDS:
                 known = _read(session)
-                before = self._snapshot.known
-                self._warm({before[name].key: served.key for name, served in known.items() if name in before and before[name] != served})
+                self._warm(_moved(self._snapshot.known, known))
                 self._snapshot = _Snapshot(fingerprint, known, {})
                 self._read = now
         self._checked = time.monotonic()
+
+
+def _moved(before: Names, known: Names) -> dict[str, str]:
+    """From the artefact that a name meant to the one that it means now."""
+    found = {}
+    for project, names in known.items():
+        earlier = before.get(project, _NONE)
+        found.update({earlier[name].key: served.key for name, served in names.items() if name in earlier and earlier[name] != served})
+    return found
 
 
 def _plain(reference: str) -> str:
@@ -166,16 +168,15 @@ def _fingerprint(session: Session) -> tuple[object, ...]:
     return tuple(session.execute(select(newest, students, highest, aliases, moved, moves, last_move)).one())
 
 
-def _read(session: Session) -> dict[str, Served]:
+def _read(session: Session) -> Names:
     """Every reference there is."""
-    versions = {
-        (name, version): Served(name, version, key)
-        for name, version, key in session.execute(select(Student.name, Student.version, Student.artefact_key))
-    }
-    known = {f"{name}:{version}": served for (name, version), served in versions.items()}
-    for name, alias, version in session.execute(select(Alias.name, Alias.alias, Alias.version)):
-        if (found := versions.get((name, version))) is not None:
-            known[f"{name}@{alias}"] = found
+    known: Names = {}
+    for project, name, version, key in session.execute(select(Student.project_id, Student.name, Student.version, Student.artefact_key)):
+        known.setdefault(project, {})[f"{name}:{version}"] = Served(name, version, key, project)
+    for project, name, alias, version in session.execute(select(Alias.project_id, Alias.name, Alias.alias, Alias.version)):
+        names = known.get(project, {})
+        if (found := names.get(f"{name}:{version}")) is not None:
+            names[f"{name}@{alias}"] = found
             if alias == LATEST:
-                known[name] = found
+                names[name] = found
     return known

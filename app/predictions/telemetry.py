@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from app.contracts.profile import SCORE_BINS
+from app.contracts.projects import DEFAULT_PROJECT
 from app.predictions.admission import Admission
 from app.predictions.cache import StudentCache
 from app.predictions.schemas import Prediction
@@ -22,6 +23,9 @@ SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 MAX_STUDENTS = 1000
 MAX_LABELS = 100
+LABELS = ("project", "student", "version")
+Key = tuple[str, str, int]
+"""Project, name and version."""
 OTHER = "other"
 """Of the students and labels beyond those."""
 
@@ -96,33 +100,43 @@ class _Series:
 class Telemetry(Collector):
     def __init__(self, admission: Admission, students: StudentCache) -> None:
         self._admission, self._students = admission, students
-        self._series: dict[tuple[str, str], _Series] = {}
+        self._series: dict[tuple[str, str, str], _Series] = {}
         self._batches = _Buckets(TEXTS)
 
     def called(self, texts: int) -> None:
         """A call of a student with so many texts, perhaps of several requests."""
         self._batches.observe(texts)
 
-    def answered(self, name: str, version: int, predictions: list[Prediction], seconds: float, pieces: int = 0, unknown: int = 0) -> None:
+    def answered(
+        self,
+        name: str,
+        version: int,
+        predictions: list[Prediction],
+        seconds: float,
+        pieces: int = 0,
+        unknown: int = 0,
+        project: str = DEFAULT_PROJECT,
+    ) -> None:
         """`pieces`: what the student has read of the texts, and how many of those are `unknown`."""
-        key = name, str(version)
+        key = project, name, str(version)
         if (series := self._series.get(key)) is None:
             if len(self._series) < MAX_STUDENTS:
                 series = self._series[key] = _Series()
             else:
-                series = self._series.setdefault((OTHER, OTHER), _Series(MAX_LABELS))
+                series = self._series.setdefault((OTHER, OTHER, OTHER), _Series(MAX_LABELS))
         series.seconds.observe(seconds)
         series.count(predictions)
         series.pieces += pieces
         series.unknown += unknown
 
-    def counts(self) -> dict[tuple[str, int], Counts]:
-        """By name and version, since the start. May be asked from another thread."""
-        return {(name, int(version)): series.counts() for (name, version), series in list(self._series.items()) if version != OTHER}
+    def counts(self) -> dict[Key, Counts]:
+        """Since the start. May be asked from another thread."""
+        found = list(self._series.items())
+        return {(project, name, int(version)): series.counts() for (project, name, version), series in found if version != OTHER}
 
     def collect(self) -> Iterator[Metric]:
         """Families as of now."""
-        labels = ["student", "version"]
+        labels = list(LABELS)
         seconds = HistogramMetricFamily("gendistil_predict_seconds", "From the parsed request to its predictions.", labels=labels)
         texts = CounterMetricFamily("gendistil_predict_texts", "Texts classified.", labels=labels)
         abstained = CounterMetricFamily("gendistil_predict_abstained", "Texts whose score was below the threshold.", labels=labels)

@@ -1,28 +1,25 @@
 """Tells the database what this process has answered, for the drift report: in a thread of its own, no answer waits for it."""
 
-import logging
-import threading
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from uuid import uuid4
 
 from sqlalchemy import delete
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import transaction
-from app.predictions.telemetry import Counts
+from app.ownership import every_project
+from app.periodic import Periodic
+from app.predictions.telemetry import Counts, Key
 from app.students.drift import KEPT_DAYS
 from app.tables import Traffic, utcnow
 
-logger = logging.getLogger(__name__)
 EXCHANGE_SECONDS = 5.0
 
-Key = tuple[str, int]
 _NOTHING = Counts(0, {}, [], 0, 0)
 
 
 class TrafficLog:
-    """`counts()`: by name and version, since the start. Rows of this process hold a day's counts, and are written over as these rise.
+    """`counts()`: since the start. Rows of this process hold a day's counts, and are written over as these rise.
 
     So telling twice does no harm, and what could not be told is in what is told next.
     """
@@ -34,21 +31,16 @@ class TrafficLog:
         self._before: dict[Key, Counts] = {}
         self._told: dict[Key, Counts] = {}
         self._since: dict[Key, datetime] = {}
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._away = False
+        self._telling = Periodic(
+            "traffic", lambda: self.tell(utcnow()), EXCHANGE_SECONDS, meanwhile="what was answered is counted in memory", at_end=True
+        )
 
     def start(self) -> None:
-        self._stopping.clear()
-        self._thread = threading.Thread(target=self._run, name="traffic", daemon=True)
-        self._thread.start()
+        self._telling.start()
 
     def stop(self) -> None:
         """What was counted is told."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self._telling.stop()
 
     def tell(self, now: datetime) -> None:
         """Raises `SQLAlchemyError`; nothing is lost then. What was counted since the last time falls to the day of `now`."""
@@ -57,11 +49,12 @@ class TrafficLog:
             return
         new_day = now.date() != self._day
         before, since = (dict(self._told), {}) if new_day else (self._before, dict(self._since))
-        with transaction() as session:
+        with every_project(), transaction() as session:
             for key, counts in found.items():
-                name, version = key
+                project, name, version = key
                 of_day = _less(counts, before.get(key, _NOTHING))
-                row = Traffic(name=name, version=version, day=now.date(), process=self._process, since=since.setdefault(key, now))
+                row = Traffic(project_id=project, name=name, version=version, day=now.date(), process=self._process)
+                row.since = since.setdefault(key, now)
                 row.texts, row.labels, row.scores = of_day.texts, of_day.labels, of_day.scores
                 row.pieces, row.unknown = of_day.pieces, of_day.unknown
                 session.merge(row)
@@ -69,18 +62,6 @@ class TrafficLog:
                 session.execute(delete(Traffic).where(Traffic.day < now.date() - timedelta(days=KEPT_DAYS)))
         self._day, self._before, self._since = now.date(), before, since
         self._told.update(found)
-
-    def _run(self) -> None:
-        stopping = False
-        while not stopping:
-            stopping = self._stopping.wait(EXCHANGE_SECONDS)
-            try:
-                self.tell(utcnow())
-                self._away = False
-            except SQLAlchemyError as error:
-                if not self._away:
-                    logger.warning("what was answered is counted in memory: %s", error)
-                self._away = True
 
 
 def _less(counts: Counts, before: Counts) -> Counts:

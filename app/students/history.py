@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from app.errors import ServiceError
 from app.jobs.aliases import Cause, lock_alias, set_alias
 from app.jobs.schemas import NAME_PATTERN
+from app.ownership import current_project
 from app.students.schemas import ALIAS_PATTERN, AliasMoveOut
 from app.students.service import unknown_name, unknown_part
 from app.tables import Alias, AliasMove, Student
@@ -23,7 +24,7 @@ def alias_history(session: Session, name: str, alias: str, *, limit: int, after:
     query = select(AliasMove).where(AliasMove.name == name, AliasMove.alias == alias)
     page = query if after is None else query.where(AliasMove.id < after)
     found = list(session.scalars(page.order_by(AliasMove.id.desc()).limit(limit + 1)))
-    if not found and session.get(Alias, (name, alias)) is None and session.scalar(query.limit(1)) is None:
+    if not found and session.get(Alias, (current_project(), name, alias)) is None and session.scalar(query.limit(1)) is None:
         raise unknown_part(session, name, f"has no alias {alias!r}")
     return [AliasMoveOut.model_validate(move, from_attributes=True) for move in found[:limit]], len(found) > limit
 

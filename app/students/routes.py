@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query
 
 from app.database import ReadSessionDep, SessionDep
 from app.openapi import problems
-from app.paging import Page, PageLimit
+from app.paging import LARGEST_ID, Page, PageLimit
 from app.storage import get_storage
 from app.students import service
 from app.students.deletion import delete_alias, delete_student, delete_version
@@ -76,7 +76,7 @@ def get_alias_history(
     alias: str,
     session: ReadSessionDep,
     limit: PageLimit,
-    after: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="Id of the last move seen.")] = None,
+    after: Annotated[int | None, Query(ge=1, le=LARGEST_ID, description="Id of the last move seen.")] = None,
 ) -> Page[AliasMoveOut]:
     """Where an alias has pointed, why and since when, the newest move first."""
     items, has_more = alias_history(session, name, alias, limit=limit, after=after)

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from app.audit import record
 from app.errors import not_found
 from app.jobs.schemas import NAME_PATTERN
+from app.ownership import current_project
 from app.students.schemas import ShadowOut, ShadowTarget
 from app.students.service import get_student, unknown_name, unknown_part
 from app.tables import Shadow, Student, utcnow
@@ -51,7 +52,7 @@ def delete_shadow(session: Session, name: str) -> None:
 
 def _found(session: Session, name: str) -> Shadow:
     get_student(session, name)
-    row = session.get(Shadow, name)
+    row = session.get(Shadow, (current_project(), name))
     if row is None:
         raise not_found("shadow", name, f"Set one: PUT /students/{name}/shadow.")
     return row

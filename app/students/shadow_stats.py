@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from prometheus_client import Counter
-from sqlalchemy import select, update
+from sqlalchemy import and_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import read_session_factory, transaction
 from app.logs import QUIET
+from app.ownership import every_project
+from app.periodic import Away
 from app.tables import Shadow, Student
 
 logger = logging.getLogger(__name__)
@@ -23,6 +25,10 @@ WAITING_REQUESTS = 256
 REQUEST_TEXTS = 64
 """Of one request at most, so that what waits stays small."""
 EXCHANGE_SECONDS = 1.0
+
+
+Name = tuple[str, str]
+"""A student's, behind its project's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ class Target:
 class Observed:
     """`seconds`: of the answering version, for these texts."""
 
-    name: str
+    name: Name
     target: Target
     texts: list[str]
     labels: list[str]
@@ -68,19 +74,22 @@ class ShadowScorer:
 
     def __init__(self, score: Callable[[str, list[str]], list[str]]) -> None:
         self._score = score
-        self._targets: dict[str, Target] = {}
+        self._targets: dict[Name, Target] = {}
         self._queue: queue.Queue[Observed | None] = queue.Queue(WAITING_REQUESTS)
-        self._figures: dict[tuple[str, int], Figures] = {}
+        self._figures: dict[tuple[Name, int], Figures] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._away = False
+        self._away = Away("what is known of shadows stays in memory")
         # For a registry to collect; of this process alone.
         self.counter = Counter(
-            "gendistil_shadow_texts", "Texts by what became of the shadow's answer.", ("student", "version", "outcome"), registry=None
+            "gendistil_shadow_texts",
+            "Texts by what became of the shadow's answer.",
+            ("project", "student", "version", "outcome"),
+            registry=None,
         )
 
-    def observe(self, name: str, version: int, texts: list[str], answers: Sequence[Labelled], seconds: float) -> None:
+    def observe(self, name: Name, version: int, texts: list[str], answers: Sequence[Labelled], seconds: float) -> None:
         """Call it after `name:version` has answered; `seconds`: what that took. Never waits."""
         target = self._targets.get(name)
         if target is None or target.version == version:
@@ -134,7 +143,7 @@ class ShadowScorer:
             answers = self._score(observed.target.key, observed.texts)
         # Whatever is wrong with the shadow, it must end neither this thread nor the others' figures.
         except Exception:
-            logger.warning("the shadow %s:%s could not be scored", observed.name, observed.target.version, exc_info=True, extra=QUIET)
+            logger.warning("the shadow %s:%s could not be scored", observed.name[1], observed.target.version, exc_info=True, extra=QUIET)
             count = len(observed.texts)
             self._add(observed.name, observed.target, "failed", Figures(failed=count), count)
             return
@@ -142,14 +151,14 @@ class ShadowScorer:
         agreed = sum(answer == label for answer, label in zip(answers, observed.labels, strict=True))
         figures = Figures(texts=len(answers), agreed=agreed, seconds=observed.seconds, shadow_seconds=took)
         self._add(observed.name, observed.target, "agreed", figures, agreed)
-        self.counter.labels(observed.name, observed.target.version, "differed").inc(len(answers) - agreed)
+        self.counter.labels(*observed.name, observed.target.version, "differed").inc(len(answers) - agreed)
 
-    def _add(self, name: str, target: Target, outcome: str, figures: Figures, count: int) -> None:
-        self.counter.labels(name, target.version, outcome).inc(count)
+    def _add(self, name: Name, target: Target, outcome: str, figures: Figures, count: int) -> None:
+        self.counter.labels(*name, target.version, outcome).inc(count)
         with self._lock:
             self._merge((name, target.version), figures)
 
-    def _merge(self, place: tuple[str, int], more: Figures) -> None:
+    def _merge(self, place: tuple[Name, int], more: Figures) -> None:
         known = self._figures.setdefault(place, Figures())
         for figure in Figures.__slots__:
             setattr(known, figure, getattr(known, figure) + getattr(more, figure))
@@ -159,20 +168,21 @@ class ShadowScorer:
             told, self._figures = self._figures, {}
         try:
             if told:
-                with transaction() as session:
-                    for (name, version), figures in sorted(told.items()):
+                with every_project(), transaction() as session:
+                    for ((project, name), version), figures in sorted(told.items()):
                         more = {figure: getattr(Shadow, figure) + getattr(figures, figure) for figure in Figures.__slots__}
-                        session.execute(update(Shadow).where(Shadow.name == name, Shadow.version == version).values(more))
+                        row = (Shadow.project_id == project, Shadow.name == name, Shadow.version == version)
+                        session.execute(update(Shadow).where(*row).values(more))
                 told = {}
-            with read_session_factory()() as session:
-                served = (Student.name == Shadow.name) & (Student.version == Shadow.version)
-                query = select(Shadow.name, Shadow.version, Student.artefact_key, Shadow.share).join(Student, served)
-                self._targets = {name: Target(version, key, share) for name, version, key, share in session.execute(query)}
-            self._away = False
+            with every_project(), read_session_factory()() as session:
+                served = and_(Student.project_id == Shadow.project_id, Student.name == Shadow.name, Student.version == Shadow.version)
+                query = select(Shadow.project_id, Shadow.name, Shadow.version, Student.artefact_key, Shadow.share).join(Student, served)
+                self._targets = {
+                    (project, name): Target(version, key, share) for project, name, version, key, share in session.execute(query)
+                }
+            self._away(None)
         except SQLAlchemyError as error:
-            if not self._away:
-                logger.warning("what is known of shadows stays in memory: %s", error)
-            self._away = True
+            self._away(error)
             with self._lock:
                 for place, figures in told.items():
                     self._merge(place, figures)

@@ -8,6 +8,7 @@ from app.contracts.models import EMBEDDED_MODELS, EMBEDDED_PREFIX
 from app.contracts.presets import PRESET_SUMMARIES, PRESETS
 from app.contracts.students import STUDENTS
 from app.database import ReadSessionDep
+from app.ownership import every_project
 from app.principals import needs
 from app.storage import get_storage
 from app.system.metrics import Metrics
@@ -34,10 +35,12 @@ def readyz(response: Response) -> Readiness:
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@needs("metrics")
 def get_metrics(request: Request, session: ReadSessionDep) -> Response:
-    """Prometheus metrics."""
+    """Prometheus metrics, of all projects."""
     metrics: Metrics = request.app.state.metrics
-    return Response(metrics.render(session, get_storage()), media_type=CONTENT_TYPE_LATEST)
+    with every_project():
+        return Response(metrics.render(session, get_storage()), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/presets")

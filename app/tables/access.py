@@ -6,10 +6,11 @@ from typing import Any
 from sqlalchemy import Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.ownership import Owned
 from app.tables.base import Base, utcnow
 
 
-class ApiKey(Base):
+class ApiKey(Owned, Base):
     """Of the key itself only its hash is here. A row stays after its key was revoked: the audit log names it."""
 
     __tablename__ = "api_keys"
@@ -27,7 +28,7 @@ class ApiKey(Base):
     last_used_at: Mapped[datetime | None]
 
 
-class AuditEntry(Base):
+class AuditEntry(Owned, Base):
     """`action`: such as `job.created`; `subject`: the id or name of what it was done to. `key_id` is null where no key was asked for."""
 
     __tablename__ = "audit_log"

@@ -6,10 +6,11 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.ownership import Owned
 from app.tables.base import Base, utcnow
 
 
-class BulkPrediction(Base):
+class BulkPrediction(Owned, Base):
     """A file of texts for a version, which was settled when it was sent. Its input and results lie in the blob store under its id.
 
     A worker owns it by turning `queued` into `running` with one conditional UPDATE, and holds it by `attempt`. `rows_before`: those that
@@ -17,7 +18,7 @@ class BulkPrediction(Base):
     """
 
     __tablename__ = "bulk_predictions"
-    __table_args__ = (Index(None, "status"), Index(None, "created_at"))
+    __table_args__ = (Index(None, "status"), Index(None, "project_id", "created_at"))
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     student: Mapped[str] = mapped_column(String(100))
@@ -45,11 +46,11 @@ class BulkPrediction(Base):
     finished_at: Mapped[datetime | None]
 
 
-class OpenAiFile(Base):
+class OpenAiFile(Owned, Base):
     """A file of examples that came by way of /v1. `content`: deflated; it lies here, so that it comes and goes with its row."""
 
     __tablename__ = "openai_files"
-    __table_args__ = (Index(None, "created_at"),)
+    __table_args__ = (Index(None, "project_id", "created_at"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     filename: Mapped[str] = mapped_column(String(255))
@@ -58,7 +59,7 @@ class OpenAiFile(Base):
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
-class OpenAiJob(Base):
+class OpenAiJob(Owned, Base):
     """What /v1 remembers of a job that it made, and goes with it. Its files may be gone: the job's dataset has their rows."""
 
     __tablename__ = "openai_jobs"
@@ -70,10 +71,11 @@ class OpenAiJob(Base):
     paused: Mapped[bool] = mapped_column(default=False)
 
 
-class IdempotencyKey(Base):
+class IdempotencyKey(Owned, Base):
     """A request that was answered, written in its own transaction. `resource_id`: what it made."""
 
     __tablename__ = "idempotency_keys"
+    primary = True
     __table_args__ = (Index(None, "resource_id"), Index(None, "created_at"))
 
     key: Mapped[str] = mapped_column(String(255), primary_key=True)

@@ -6,18 +6,19 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from app.ownership import Owned
 from app.tables.base import Base, utcnow
 from app.tables.jobs import Job
 
 
-class Student(Base):
+class Student(Owned, Base):
     """A published version. `artefact_key` names its folder in the blob store.
 
     No job has made one that was imported. `promotion`: whether `latest` moved to it, and why.
     """
 
     __tablename__ = "students"
-    __table_args__ = (UniqueConstraint("name", "version"),)
+    __table_args__ = (UniqueConstraint("project_id", "name", "version"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(100))
@@ -32,10 +33,11 @@ class Student(Base):
     job: Mapped[Job | None] = relationship(back_populates="student")
 
 
-class Alias(Base):
+class Alias(Owned, Base):
     """A movable name of one version; `latest` moves with every publication that is not worse."""
 
     __tablename__ = "aliases"
+    primary = True
 
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
     alias: Mapped[str] = mapped_column(String(100), primary_key=True)
@@ -43,11 +45,11 @@ class Alias(Base):
     updated_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
-class AliasMove(Base):
+class AliasMove(Owned, Base):
     """One move of an alias, written with it. `to_version` is null where the alias was deleted."""
 
     __tablename__ = "alias_moves"
-    __table_args__ = (Index(None, "name", "alias", "id"),)
+    __table_args__ = (Index(None, "project_id", "name", "alias", "id"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(100))
@@ -59,13 +61,14 @@ class AliasMove(Base):
     at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
-class Shadow(Base):
+class Shadow(Owned, Base):
     """The version that is scored on a share of a name's live texts, beside the one that answers, and how it does.
 
     `seconds` and `shadow_seconds`: what the answering version and this one took for the same `texts`.
     """
 
     __tablename__ = "shadows"
+    primary = True
 
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
     version: Mapped[int]
@@ -79,13 +82,14 @@ class Shadow(Base):
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
-class Traffic(Base):
+class Traffic(Owned, Base):
     """What one API process has answered with a version on one day (UTC), from `since` on; it alone writes the row.
 
     `scores`: by tenths, as in the manifest's profile.
     """
 
     __tablename__ = "traffic"
+    primary = True
     __table_args__ = (Index(None, "day"),)
 
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
@@ -100,10 +104,11 @@ class Traffic(Base):
     unknown: Mapped[int] = mapped_column(BigInteger)
 
 
-class RetiredVersion(Base):
+class RetiredVersion(Owned, Base):
     """The highest version of a name that was ever deleted: its number is not given out again."""
 
     __tablename__ = "retired_versions"
+    primary = True
 
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
     version: Mapped[int]

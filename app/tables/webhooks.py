@@ -6,17 +6,18 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.ownership import Owned
 from app.tables.base import Base, utcnow
 
 
-class Webhook(Base):
+class Webhook(Owned, Base):
     """An address that is told of jobs. `student`: of jobs of this name alone.
 
     `old_secret` signs too until `old_secret_until`. `failing_since`: the first of the attempts that have failed in a row.
     """
 
     __tablename__ = "webhooks"
-    __table_args__ = (Index(None, "created_at"),)
+    __table_args__ = (Index(None, "project_id", "created_at"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     url: Mapped[str] = mapped_column(Text)
@@ -32,7 +33,7 @@ class Webhook(Base):
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
-class WebhookDelivery(Base):
+class WebhookDelivery(Owned, Base):
     """A message to one webhook, written in the transaction of what it tells of. `answer`: how the last one began.
 
     A sender owns one that is pending by moving `next_at` on and counting the attempt, with one conditional UPDATE; so it is due again if

@@ -17,6 +17,7 @@ from app.jobs.aliases import LATEST
 from app.jobs.lifecycle import OPEN_JOB
 from app.jobs.schemas import JobOut
 from app.jobs.views import job_out, stage_history
+from app.lookups import storable
 from app.paging import unknown_cursor
 from app.tables import Alias, Job, Student
 from app.web.rendering import page, page_router
@@ -94,7 +95,7 @@ def student_lines(session: Session, *, limit: int, after: str | None = None) -> 
     """
     newest = select(Student.name, func.max(Student.id).label("id"), func.count().label("versions")).group_by(Student.name)
     if after is not None:
-        last = session.scalar(select(func.max(Student.id)).where(Student.name == after)) if service.storable(after) else None
+        last = session.scalar(select(func.max(Student.id)).where(Student.name == after)) if storable(after) else None
         if last is None:
             raise unknown_cursor(after)
         newest = newest.having(func.max(Student.id) < last)

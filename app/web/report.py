@@ -9,6 +9,7 @@ from markupsafe import Markup
 from app.database import ReadSessionDep
 from app.errors import ServiceError
 from app.jobs import service
+from app.jobs.openapi import NO_JOB
 from app.jobs.reports import read_report
 from app.openapi import problems
 from app.tables import Job
@@ -44,7 +45,7 @@ def show_report(job_id: str, request: Request, session: ReadSessionDep) -> Respo
             "headers": {"Content-Disposition": {"description": "Its name, to save it under.", "schema": {"type": "string"}}},
         },
         **problems(
-            _404="There is no such job.",
+            _404=NO_JOB,
             _409="The job has not published yet.",
             _410="Its student was deleted.",
             _503="The blob store has lost the report.",

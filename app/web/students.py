@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.database import ReadSessionDep
 from app.jobs.aliases import LATEST
+from app.ownership import current_project
 from app.predictions.routes import predicted
 from app.principals import needs
 from app.students.drift import drift_report
@@ -60,7 +61,7 @@ def show_student(
         pointing=_pointing(student.aliases),
         aliases=_aliases(session, student),
         # Asked for only where there is one: it reads the student again.
-        shadow=get_shadow(session, name) if session.get(Shadow, name) else None,
+        shadow=get_shadow(session, name) if session.get(Shadow, (current_project(), name)) else None,
         drift=drift_report(session, name, served.version, DRIFT_DAYS),
         snippets=snippets(base_url, name, served.version),
         base_url=base_url,

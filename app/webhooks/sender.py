@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.config import WebhookSettings, get_settings
 from app.database import read_session_factory, transaction
+from app.ownership import every_project
 from app.webhooks.attempts import Outcome, attempt
 from app.webhooks.deliveries import Claimed, any_due, claim_due, record, remove_old
 from app.webhooks.signing import signed_headers
@@ -21,7 +22,8 @@ _CLEANING_SECONDS = 3600.0
 
 def run_sender(stop: threading.Event) -> None:
     """Sends messages until `stop` is set; what is under way then is sent again by whoever comes next. For a thread of its own."""
-    asyncio.run(Sender(get_settings().webhooks).run(stop))
+    with every_project():
+        asyncio.run(Sender(get_settings().webhooks).run(stop))
 
 
 class Sender:

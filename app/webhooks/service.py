@@ -4,13 +4,13 @@ import secrets
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Select, delete, func, select, tuple_
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from app.audit import record
 from app.config import get_settings
 from app.errors import FieldError, ServiceError, not_found
-from app.jobs.service import storable
+from app.lookups import by_id, newest_first, storable
 from app.outbox import TEST, DeliveryStatus, add_delivery
 from app.paging import unknown_cursor
 from app.tables import Webhook, WebhookDelivery, utcnow
@@ -45,7 +45,7 @@ def create_webhook(session: Session, wanted: WebhookIn) -> Webhook:
 
 def get_webhook(session: Session, webhook_id: str) -> Webhook:
     """Raises `ServiceError` 404."""
-    found = session.get(Webhook, webhook_id) if storable(webhook_id) else None
+    found = by_id(session, Webhook, webhook_id)
     if found is None:
         raise not_found("webhook", webhook_id[:60], _LIST)
     return found
@@ -53,8 +53,7 @@ def get_webhook(session: Session, webhook_id: str) -> Webhook:
 
 def list_webhooks(session: Session, *, limit: int, after: str | None) -> tuple[list[Webhook], bool]:
     """The newest first, and whether there are more. Raises `ServiceError` 422 for an unknown `after`."""
-    last = session.get(Webhook, after) if after is not None and storable(after) else None
-    return _page(session, select(Webhook), Webhook, limit, after, last)
+    return newest_first(session, select(Webhook), Webhook, limit=limit, after=after)
 
 
 def change_webhook(session: Session, webhook_id: str, change: WebhookChange) -> Webhook:
@@ -117,8 +116,9 @@ def list_deliveries(
     query = select(WebhookDelivery).where(WebhookDelivery.webhook_id == webhook.id)
     if status is not None:
         query = query.where(WebhookDelivery.status == status)
-    last = _delivery(session, webhook_id, after) if after is not None else None
-    return _page(session, query, WebhookDelivery, limit, after, last)
+    if after is not None and _delivery(session, webhook_id, after) is None:
+        raise unknown_cursor(after[:60])
+    return newest_first(session, query, WebhookDelivery, limit=limit, after=after)
 
 
 def webhook_out(webhook: Webhook) -> WebhookOut:
@@ -157,16 +157,5 @@ def _enabled(session: Session, webhook_id: str) -> Webhook:
 
 
 def _delivery(session: Session, webhook_id: str, delivery_id: str) -> WebhookDelivery | None:
-    found = session.get(WebhookDelivery, delivery_id) if storable(delivery_id) else None
+    found = by_id(session, WebhookDelivery, delivery_id)
     return found if found and found.webhook_id == webhook_id else None
-
-
-def _page(
-    session: Session, query: Select[Any], table: type[Webhook] | type[WebhookDelivery], limit: int, after: str | None, last: Any
-) -> tuple[list[Any], bool]:
-    if after is not None:
-        if last is None:
-            raise unknown_cursor(after[:60])
-        query = query.where(tuple_(table.created_at, table.id) < (last.created_at, last.id))
-    found = list(session.scalars(query.order_by(table.created_at.desc(), table.id.desc()).limit(limit + 1)))
-    return found[:limit], len(found) > limit

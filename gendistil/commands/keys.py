@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gendistil.access_tables import audit_table, keys_table
-from gendistil.commands.options import AsJson, Url, connected
+from gendistil.commands.options import AsJson, InProject, Url, connected
 from gendistil.terminal import make_console, note, print_json
 
 _AGO = re.compile(r"(\d{1,5})([mhd])", re.ASCII)
@@ -20,9 +20,11 @@ class Scope(StrEnum):
     PREDICT = "predict"
     WRITE = "write"
     ADMIN = "admin"
+    METRICS = "metrics"
+    OPERATOR = "operator"
 
 
-app = typer.Typer(name="keys", help="Make, list and revoke API keys. It needs one with the scope admin.", no_args_is_help=True)
+app = typer.Typer(name="keys", help="Make, list and revoke API keys. It needs one with the scope admin or operator.", no_args_is_help=True)
 log = typer.Typer()
 
 
@@ -32,25 +34,30 @@ def create(
     scope: Annotated[list[Scope], typer.Option(help="What it may do; may be repeated.")],
     days: Annotated[int | None, typer.Option(min=1, max=36_500, help="After which it expires; else never.")] = None,
     texts_per_second: Annotated[float | None, typer.Option(min=0.001, help="That it may send for predictions; else any number.")] = None,
+    project: InProject = None,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
     """Make a key, and print it to standard output, this once: gendistil keys create bot --scope predict."""
     until = datetime.now(UTC) + timedelta(days=days) if days else None
     with connected(url) as client:
-        made = client.keys.create(name, [item.value for item in scope], expires_at=until, texts_per_second=texts_per_second)
+        made = client.keys.create(
+            name, [item.value for item in scope], expires_at=until, texts_per_second=texts_per_second, project=project
+        )
         if as_json:
             print_json(made)
         else:
-            note(f"{made.id} ({made.name}) may {', '.join(made.scopes)}. It is shown this once:")
+            note(f"{made.id} ({made.name}) may {', '.join(made.scopes)} in the project {made.project}. It is shown this once:")
             typer.echo(made.key)
 
 
 @app.command("list")
-def list_keys(limit: Annotated[int, typer.Option(min=1)] = 100, as_json: AsJson = False, url: Url = None) -> None:
+def list_keys(
+    project: InProject = None, limit: Annotated[int, typer.Option(min=1)] = 100, as_json: AsJson = False, url: Url = None
+) -> None:
     """List the keys, the newest first, those that have expired or were revoked too."""
     with connected(url) as client:
-        found = client.keys.list(limit)
+        found = client.keys.list(limit, project=project)
         if as_json:
             print_json(found)
         elif found:
@@ -76,14 +83,15 @@ def revoke(
 def audit(
     subject: Annotated[str | None, typer.Option(help="Only of this: the id of a job, the name of a student ...")] = None,
     since: Annotated[str | None, typer.Option(help="A time as 2026-01-31 or 2026-01-31T12:00, or how long ago: 30m, 12h, 7d.")] = None,
+    project: InProject = None,
     limit: Annotated[int, typer.Option(min=1)] = 100,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
-    """Show who made, changed or deleted what, the newest first. It needs a key with the scope admin."""
+    """Show who made, changed or deleted what, the newest first. It needs a key with the scope admin or operator."""
     start = _moment(since) if since else None
     with connected(url) as client:
-        found = client.audit(limit, subject=subject, since=start)
+        found = client.audit(limit, subject=subject, since=start, project=project)
         if as_json:
             print_json(found)
         elif found:

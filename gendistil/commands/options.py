@@ -38,6 +38,15 @@ def complete_job(incomplete: str) -> list[tuple[str, str]]:
         return []
 
 
+def complete_project(incomplete: str) -> list[str]:
+    """Ids of projects, for a shell of an operator."""
+    try:
+        with Client(address(None), timeout=COMPLETION_SECONDS) as client:
+            return [project.id for project in client.projects.list() if project.id.startswith(incomplete)]
+    except GendistilError:
+        return []
+
+
 Url = Annotated[
     str | None,
     typer.Option("--url", envvar="GENDISTIL_URL", help=f"Address of the service; else that of the data folder's, or {DEFAULT_URL}."),
@@ -47,6 +56,11 @@ DataDir = Annotated[
     Path | None, typer.Option(envvar="GENDISTIL_DATA_DIR", help="Database, models and logs; else .gendistil.", show_default=False)
 ]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.", autocompletion=complete_job)]
+ProjectId = Annotated[str, typer.Argument(metavar="ID", help="Of the project.", autocompletion=complete_project)]
+InProject = Annotated[
+    str | None,
+    typer.Option("--project", help="Another than your key's own: for operators.", autocompletion=complete_project),
+]
 StudentRef = Annotated[str, typer.Argument(metavar="STUDENT", help="name, name@alias or name:version", autocompletion=complete_student)]
 StudentName = Annotated[str, typer.Argument(metavar="NAME", help="Of the student.", autocompletion=complete_student)]
 Reason = Annotated[str | None, typer.Option(help="For the alias's history.")]

@@ -1,6 +1,6 @@
 """What the service answers, typed."""
 
-from gendistil.models.access import AuditEntry, Key, NewKey
+from gendistil.models.access import AuditEntry, Key, NewKey, Project, ProjectDetail, ProjectUsage
 from gendistil.models.base import TERMINAL, Answer, Fault, Interval, Progress
 from gendistil.models.jobs import (
     Dataset,
@@ -62,6 +62,9 @@ __all__ = [
     "Predictions",
     "Preset",
     "Progress",
+    "Project",
+    "ProjectDetail",
+    "ProjectUsage",
     "Promotion",
     "PublishedVersion",
     "Readiness",

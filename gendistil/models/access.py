@@ -1,4 +1,4 @@
-"""API keys, and the log of who did what."""
+"""API keys, projects, and the log of who did what."""
 
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ class Key(Answer):
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
+    project: str = "default"
 
 
 class NewKey(Key):
@@ -39,3 +40,33 @@ class AuditEntry(Answer):
     subject: str = ""
     detail: dict[str, Any] = {}
     request_id: str | None = None
+    project: str = "default"
+
+
+class ProjectUsage(Answer):
+    """`bytes`: in the store; `minutes_this_month`: of workers' time, since its first day (UTC)."""
+
+    jobs_open: int = 0
+    jobs_running: int = 0
+    rows: int = 0
+    bytes: int = 0
+    minutes_this_month: float = 0.0
+
+
+class Project(Answer):
+    """Whose rows others do not see, with its quotas; None: any number."""
+
+    id: str
+    created_at: datetime | None = None
+    jobs_running: int | None = None
+    jobs_open: int | None = None
+    rows: int | None = None
+    bytes: int | None = None
+    minutes_per_month: float | None = None
+    texts_per_second: float | None = None
+
+
+class ProjectDetail(Project):
+    """With what it uses now."""
+
+    usage: ProjectUsage

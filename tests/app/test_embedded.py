@@ -216,7 +216,7 @@ def test_with_keys_it_listens_for_others_and_prints_the_first_key_once(
     assert len(key) == 1
     assert httpx.get(f"{up.url}/jobs", timeout=30).status_code == 401
     listed = httpx.get(f"{up.url}/keys", headers={"Authorization": f"Bearer {key[0]}"}, timeout=30).json()["items"]
-    assert [(found["name"], found["scopes"]) for found in listed] == [("first key", ["admin"])]
+    assert [(found["name"], found["scopes"]) for found in listed] == [("first key", ["operator"])]
     up.process.send_signal(signal.SIGTERM)
     assert up.process.wait(60) == 0, up.text
     assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file() and key[0].encode() in path.read_bytes()]

@@ -73,7 +73,7 @@ def test_whether_keys_are_asked_for_and_which_are_good_is_told(keyed_url: str, t
     narrow, admin = first_key("predict"), first_key("admin")
     for key in (narrow, admin):
         good = findings(tmp_path, "--url", keyed_url, **on, GENDISTIL_API_KEY=key)
-        assert good["keys"] == {"name": "keys", "status": "ok", "detail": "required; 1 with the scope admin", "remedy": None}
+        assert good["keys"] == {"name": "keys", "status": "ok", "detail": "required; 1 with the scope operator or admin", "remedy": None}
         assert good["key"]["detail"] == f"{keyed_url} takes that of GENDISTIL_API_KEY"
         assert key not in json.dumps(good)
     wrong = findings(tmp_path, "--url", keyed_url, code=1, GENDISTIL_API_KEY="gd_wrong")

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from app.main import create_app
 from gendistil import AsyncClient, Client, calls
-from gendistil.client import AsyncBulk, AsyncKeys, AsyncWebhooks, Bulk, Keys, Webhooks
+from gendistil.client import AsyncBulk, AsyncKeys, AsyncProjects, AsyncWebhooks, Bulk, Keys, Projects, Webhooks
 from gendistil.steps import Call, Save
 from gendistil.transport import awaited, blocking
 
@@ -31,7 +31,9 @@ OF_JOB = {"text_column": "mail", "label_column": "team", "preset": "fast", "spec
 OF_TEXTS = {"verdict": "kept", "label": "a", "search": "b", "min_confidence": 0.1, "max_confidence": 0.9, "order": "confidence"}
 GATE = {"promote": "always", "promote_reason": "a trial", "idempotency_key": "k"}
 MOMENT = datetime(2026, 1, 31, tzinfo=UTC)
+QUOTAS = {"jobs_running": 2, "jobs_open": 20, "rows": 10**5, "bytes": 10**10, "minutes_per_month": 99.5, "texts_per_second": 0.5}
 d, j, s, p, b, w, a = calls.datasets, calls.jobs, calls.students, calls.texts, calls.predictions, calls.webhooks, calls.access
+o = calls.projects
 
 CALLS: dict[Callable[..., Any], list[Callable[[], Any]]] = {
     d.create_dataset: [
@@ -90,10 +92,18 @@ CALLS: dict[Callable[..., Any], list[Callable[[], Any]]] = {
     w.test: [lambda: w.test("wh_1")],
     w.deliveries: [lambda: w.deliveries("wh_1", status="failed")],
     w.retry: [lambda: w.retry("wh_1", "msg_1")],
-    a.create: [lambda: a.create("bot", ["predict", "read"], expires_at=MOMENT, texts_per_second=50), lambda: a.create("bot", ["admin"])],
-    a.all_keys: [lambda: a.all_keys()],
+    a.create: [
+        lambda: a.create("bot", ["predict", "read"], expires_at=MOMENT, texts_per_second=50, project="support"),
+        lambda: a.create("bot", ["operator"]),
+    ],
+    a.all_keys: [lambda: a.all_keys(project="support")],
     a.revoke: [lambda: a.revoke("key_1")],
-    a.audit: [lambda: a.audit(subject="triage", since=MOMENT)],
+    a.audit: [lambda: a.audit(subject="triage", since=MOMENT, project="support")],
+    o.create: [lambda: o.create("support", **QUOTAS), lambda: o.create("support")],
+    o.get: [lambda: o.get("support")],
+    o.all_projects: [lambda: o.all_projects()],
+    o.change: [lambda: o.change("support", **QUOTAS), lambda: o.change("support", rows=None)],
+    o.delete: [lambda: o.delete("support")],
     calls.service.ready: [calls.service.ready],
     calls.service.catalogue: [calls.service.catalogue],
     calls.service.presets: [calls.service.presets],
@@ -216,11 +226,11 @@ def test_every_route_is_in_the_client_or_left_out_on_purpose() -> None:
 
 
 def test_both_clients_have_every_method() -> None:
-    for kind, other in ((Client, AsyncClient), (Bulk, AsyncBulk), (Webhooks, AsyncWebhooks), (Keys, AsyncKeys)):
+    for kind, other in ((Client, AsyncClient), (Bulk, AsyncBulk), (Webhooks, AsyncWebhooks), (Keys, AsyncKeys), (Projects, AsyncProjects)):
         flows = {name: method.flow for name, method in vars(kind).items() if isinstance(method, blocking)}
         assert flows == {name: method.flow for name, method in vars(other).items() if isinstance(method, awaited)}
         assert {*flows.values()} <= {*CALLS}
-    given = {method for kind in (Client, Bulk, Webhooks, Keys) for method in vars(kind).values() if isinstance(method, blocking)}
+    given = {method for kind in (Client, Bulk, Webhooks, Keys, Projects) for method in vars(kind).values() if isinstance(method, blocking)}
     assert {method.flow for method in given} == {*CALLS}
 
 

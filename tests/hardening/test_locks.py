@@ -32,7 +32,7 @@ def entries(lock: Path) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     for entry in re.split(r"\n(?=\S)", text.strip()):
         lines = [line.removesuffix(" \\").strip() for line in entry.split("\n")]
-        name, pin, marker = re.fullmatch(r"([\w.\[\],-]+)==([^\s;]+)(?: ; (.+))?", lines[0]).groups()  # type: ignore[union-attr]
+        name, pin, marker = re.fullmatch(r"([\w.\[\],-]+)==([^\s;]+)(?: ; (.+))?", lines[0]).groups()  # type: ignore[union-attr]  # no match fails the test
         hashes = [line.removeprefix("--hash=sha256:") for line in lines[1:]]
         assert canonicalize_name(name) not in found
         found[canonicalize_name(name)] = Entry(pin, Marker(marker) if marker else None, hashes)

@@ -18,7 +18,7 @@ Pieces = Callable[[], Iterable[bytes]]
 
 @pytest.fixture(scope="module")
 def port(service: Service) -> Iterator[int]:
-    with in_thread(service.api.app) as port:  # type: ignore[arg-type]
+    with in_thread(service.api.app) as port:  # type: ignore[arg-type]  # an ASGI application in general
         yield port
 
 

@@ -16,7 +16,7 @@ from app.storage import get_storage
 from app.tables import Event, Job, StageRun
 from tests.waiting import wait_for
 from tests.workers.tiny import make_rows, tiny_spec
-from workers.runner import run_stage_run
+from workers.runner import claim_attempt, run_claimed
 
 LONG = {"epochs": 198, "refit_epochs": 2}
 """Of a teacher that is still at work whenever the test wants something of it."""
@@ -51,6 +51,14 @@ def run_of(job_id: str, stage: Stage) -> StageRun:
 def events(job_id: str) -> list[str]:
     with transaction() as session:
         return list(session.scalars(select(Event.type).where(Event.job_id == job_id).order_by(Event.id)))
+
+
+def run_stage_run(run_id: int) -> None:
+    """As a worker does, when it is its turn. Does nothing unless it is queued."""
+    with transaction() as session:
+        attempt = claim_attempt(session, run_id)
+    if attempt is not None:
+        run_claimed(attempt)
 
 
 def run_stage(job_id: str, stage: Stage) -> StageRun:

@@ -39,7 +39,7 @@ def test_a_champion_that_changes_meanwhile_is_compared_anew(submit: Submit, monk
     assert compared == [2, 1]
     assert events(job.id).count("student_published") == 1
     with transaction() as session:
-        assert session.get_one(Alias, ("triage", "latest")).version == 3
+        assert session.get_one(Alias, ("default", "triage", "latest")).version == 3
         assert session.scalars(select(Student).where(Student.version == 3)).one().promotion["comparison"]["champion"] == 1
 
 
@@ -71,6 +71,6 @@ def test_a_champion_whose_files_are_damaged_is_no_obstacle(service_env: Settings
     (service_env.data_dir / "blobs" / "artefacts" / key / "student.onnx").write_bytes(b"")
     assert run_all(submit(distil={"student": "bag"})).status == JobStatus.SUCCEEDED
     with transaction() as session:
-        assert session.get_one(Alias, ("triage", "latest")).version == 2
+        assert session.get_one(Alias, ("default", "triage", "latest")).version == 2
         reason = session.scalars(select(Student).where(Student.version == 2)).one().promotion["reason"]
     assert reason == "not compared with triage:1: its files cannot be read or run"

@@ -12,8 +12,8 @@ from app.predictions.runtime import load_student
 from app.storage import get_storage
 from app.tables import Alias, Job, Student
 from tests.workers.conftest import Submit
-from tests.workers.jobs import events, read, run_all, run_of, run_stage, scratch
-from workers.runner import run_stage_run, worker_name
+from tests.workers.jobs import events, read, run_all, run_of, run_stage, run_stage_run, scratch
+from workers.runner import worker_name
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
 
@@ -43,7 +43,7 @@ def test_a_job_becomes_a_student_and_the_next_reuses_its_stages(service_env: Set
         assert [(student.name, student.version, student.kind) for student in students] == [("triage", 1, "bag"), ("triage", 2, "bilstm")]
         promotion = students[1].promotion
         assert promotion is not None
-        assert session.get_one(Alias, ("triage", "latest")).version == (2 if promotion["moved"] else 1)
+        assert session.get_one(Alias, ("default", "triage", "latest")).version == (2 if promotion["moved"] else 1)
     # Both on the same held-out rows, by their answers from before they learned them.
     scores = [student.manifest["metrics"]["accuracy"] for student in students]
     comparison = promotion["comparison"]

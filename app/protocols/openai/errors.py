@@ -16,11 +16,13 @@ from app.protocols.errors import ProtocolRoute, described
 UNUSABLE_ROWS = {"too-few-rows", "too-few-classes", "too-many-classes", "similar-labels", "unknown-test-label"}
 """Each row can be read, but they make no classifier: 422, where any other fault of a request is 400."""
 
+_QUOTA = "insufficient_quota"
 _CODES = {
     "student-not-found": "model_not_found",
     "version-not-found": "model_not_found",
     "alias-not-found": "model_not_found",
     "overloaded": "rate_limit_exceeded",
+    "quota-exceeded": _QUOTA,
     "rate-limited": "rate_limit_exceeded",
 }
 _TYPES = {429: "rate_limit_error"}
@@ -72,8 +74,9 @@ class OpenAiRoute(ProtocolRoute):
     def answer(cls, problem: Problem, headers: Mapping[str, str]) -> Response:
         kind = problem.type.rpartition(":")[2]
         status = 400 if problem.status == 415 or (problem.status == 422 and kind not in UNUSABLE_ROWS) else problem.status
-        type = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-        body = ErrorBody(message=_message(problem), type=type, param=_param(problem), code=_CODES.get(kind, kind.replace("-", "_")))
+        code = _CODES.get(kind, kind.replace("-", "_"))
+        type = _QUOTA if code == _QUOTA else _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+        body = ErrorBody(message=_message(problem), type=type, param=_param(problem), code=code)
         if status == 409 and "Retry-After" not in headers:
             # The official client sends again what was answered 409, unless it is told that nothing will change.
             headers = {**headers, "x-should-retry": "false"}

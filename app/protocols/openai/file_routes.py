@@ -46,7 +46,9 @@ _CONTENT: dict[int | str, dict[str, Any]] = {
     "",
     openapi_extra=_BODY,
     responses=errors(
-        _400="No form, or a file that cannot be used; the message names the lines.", _413="The body is larger than the limit."
+        _400="No form, or a file that cannot be used; the message names the lines.",
+        _403="The project's quota of bytes is full.",
+        _413="The body is larger than the limit.",
     ),
 )
 async def upload_file(request: Request) -> FileObject:

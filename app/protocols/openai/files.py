@@ -16,10 +16,12 @@ from app.datasets.raw import RawRow
 from app.datasets.validation import check_each_row
 from app.errors import ServiceError
 from app.jobs.reports import read_report
-from app.jobs.service import get_job, storable
+from app.jobs.service import get_job
+from app.lookups import storable
 from app.protocols.openai.errors import refusal
 from app.protocols.openai.examples import read_examples
 from app.protocols.openai.names import FILE, RESULTS, job_id, public_id
+from app.quotas import check_space
 from app.tables import Job, OpenAiFile, OpenAiJob
 
 FINE_TUNE, FINE_TUNE_RESULTS = "fine-tune", "fine-tune-results"
@@ -60,8 +62,12 @@ class ReceivedFile:
 
 
 def create_file(session: Session, received: ReceivedFile, limits: Limits) -> FileObject:
-    """Raises `ServiceError` that names the lines at fault. Whether rows make a classifier is for the job to see, which joins two files."""
+    """Raises `ServiceError` that names the lines at fault, or 403 if the project has no room.
+
+    Whether rows make a classifier is for the job to see, which joins two files.
+    """
     check_each_row(read_examples(received.content, limits.max_rows), limits)
+    check_space(session, len(received.content))
     file = OpenAiFile(
         id=f"{FILE}{secrets.token_hex(12)}",
         filename="".join(char for char in received.filename if char.isprintable())[:255] or "file.jsonl",

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from app.config import get_settings
 from app.database import ReadSessionDep, SessionDep
 from app.datasets.uploads import read_json
+from app.jobs.openapi import NO_JOB, NO_PLACE
 from app.jobs.routes import Published
 from app.jobs.views import stage_history
 from app.openapi import Responses, inlined
@@ -26,8 +27,8 @@ router = APIRouter(prefix="/fine_tuning/jobs", route_class=OpenAiRoute)
 
 JobId = Annotated[str, Path(description="`ftjob-...`")]
 After = Annotated[str | None, Query(description="Id of the last one seen.")]
-_NO_JOB = "There is no such job."
 _UNKNOWN_AFTER = "An unknown cursor, or a value out of range."
+_NO_ROOM = "The project's quota of rows or bytes is full."
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": inlined(CreateJob)}}}}
 _EVENTS: Responses = {
     200: {"description": "A page of events; with `stream` all of them, until the job has ended.", "content": EVENT_STREAM}
@@ -43,8 +44,10 @@ def _metadata(request: Request) -> dict[str, str] | None:
     openapi_extra=_BODY,
     responses=errors(
         _400="A parameter that is unknown, out of range or not offered; `param` names it.",
+        _403=_NO_ROOM,
         _413="The body is larger than the limit.",
         _422="The examples make no classifier: too few of a label, say.",
+        _429=NO_PLACE,
     ),
 )
 async def create_job(request: Request) -> FineTuningJob:
@@ -72,7 +75,7 @@ def list_jobs(
     return CursorPage[FineTuningJob](data=[job_view(row, job, history) for row, job in found], has_more=has_more)
 
 
-@router.get("/{fine_tuning_job_id}", responses=errors(_404=_NO_JOB))
+@router.get("/{fine_tuning_job_id}", responses=errors(_404=NO_JOB))
 def retrieve_job(fine_tuning_job_id: JobId, session: ReadSessionDep, published: Published) -> FineTuningJob:
     """The job as it stands, with its model once it has succeeded."""
     found = jobs.find(session, fine_tuning_job_id)
@@ -80,19 +83,22 @@ def retrieve_job(fine_tuning_job_id: JobId, session: ReadSessionDep, published: 
     return jobs.view(session, found)
 
 
-@router.post("/{fine_tuning_job_id}/cancel", responses=errors(_404=_NO_JOB, _409="It has succeeded or failed."))
+@router.post("/{fine_tuning_job_id}/cancel", responses=errors(_404=NO_JOB, _409="It has succeeded or failed."))
 def cancel_job(fine_tuning_job_id: JobId, session: SessionDep) -> FineTuningJob:
     """Stops it within seconds."""
     return jobs.view(session, jobs.cancel(session, fine_tuning_job_id))
 
 
-@router.post("/{fine_tuning_job_id}/pause", responses=errors(_404=_NO_JOB, _409="It has ended."))
+@router.post("/{fine_tuning_job_id}/pause", responses=errors(_404=NO_JOB, _409="It has ended."))
 def pause_job(fine_tuning_job_id: JobId, session: SessionDep) -> FineTuningJob:
     """Stops it within seconds, to go on after the last finished stage when it is resumed."""
     return jobs.view(session, jobs.pause(session, fine_tuning_job_id))
 
 
-@router.post("/{fine_tuning_job_id}/resume", responses=errors(_404=_NO_JOB, _409="It is at work, has succeeded, or is still stopping."))
+@router.post(
+    "/{fine_tuning_job_id}/resume",
+    responses=errors(_403=_NO_ROOM, _404=NO_JOB, _409="It is at work, has succeeded, or is still stopping.", _429=NO_PLACE),
+)
 def resume_job(fine_tuning_job_id: JobId, session: SessionDep) -> FineTuningJob:
     """Goes on after the last finished stage; also with a job that was cancelled or has failed."""
     return jobs.view(session, jobs.resume(session, fine_tuning_job_id))
@@ -101,7 +107,7 @@ def resume_job(fine_tuning_job_id: JobId, session: SessionDep) -> FineTuningJob:
 @router.get(
     "/{fine_tuning_job_id}/events",
     response_model=CursorPage[FineTuningEvent],
-    responses={**_EVENTS, **errors(_400=_UNKNOWN_AFTER, _404=_NO_JOB)},
+    responses={**_EVENTS, **errors(_400=_UNKNOWN_AFTER, _404=NO_JOB)},
 )
 def list_events(
     fine_tuning_job_id: JobId,
@@ -121,7 +127,7 @@ def list_events(
     return page
 
 
-@router.get("/{fine_tuning_job_id}/checkpoints", responses=errors(_400=_UNKNOWN_AFTER, _404=_NO_JOB))
+@router.get("/{fine_tuning_job_id}/checkpoints", responses=errors(_400=_UNKNOWN_AFTER, _404=NO_JOB))
 def list_checkpoints(
     fine_tuning_job_id: JobId, session: ReadSessionDep, published: Published, limit: PageLimit, after: After = None
 ) -> CursorPage[Checkpoint]:

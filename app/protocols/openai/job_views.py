@@ -37,8 +37,7 @@ _LEVELS: dict[str, Literal["warn", "error"]] = {
 def job_view(row: OpenAiJob, job: Job, history: Mapping[Stage, float]) -> FineTuningJob:
     """`history`: what `stage_history` gives."""
     shown, now = job_out(job, history), utcnow()
-    # The service's own states are all among that API's.
-    status: Status = "paused" if row.paused and job.status == JobStatus.CANCELLED else job.status  # type: ignore[assignment]
+    status: Status = "paused" if row.paused and job.status == JobStatus.CANCELLED else job.status  # type: ignore[assignment]  # all of ours are that API's
     finish = int(now.timestamp() + shown.eta_seconds) if shown.eta_seconds and status in ("queued", "running") else None
     values = _hyperparameters(job)
     error = shown.error

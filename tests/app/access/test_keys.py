@@ -83,6 +83,7 @@ def test_a_key_expires_while_it_is_known(lite: TestClient) -> None:
 
 def test_the_last_use_is_written_now_and_then_and_not_by_requests(api: TestClient) -> None:
     admin = bearer(make_key("admin"))
+    keyring_of(api).stop()
     for _ in range(3):
         assert api.get("/keys", headers=admin).json()["items"][0]["last_used_at"] is None
     keyring_of(api).write_uses()
@@ -137,7 +138,7 @@ def test_a_key_that_sends_more_than_it_may_is_told_when_to_try_again(lite: TestC
 def test_a_refusal_is_counted_by_its_route(lite: TestClient) -> None:
     lite.get("/jobs/1")
     lite.get("/no/such/route")
-    metrics = lite.get("/metrics", headers=bearer(make_key("read"))).text
+    metrics = lite.get("/metrics", headers=bearer(make_key("metrics"))).text
     counted = [line for line in metrics.splitlines() if line.startswith("gendistil_http_requests_total{") and 'status="401"' in line]
     assert [part in counted[0] for part in ('method="GET"', 'route="/jobs/{job_id}"')] == [True, True]
     assert 'route="unmatched"' in counted[1]

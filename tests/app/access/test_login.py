@@ -59,7 +59,7 @@ def test_the_login_leads_to_no_other_site(lite: TestClient, target: str) -> None
 
 
 def test_another_sites_page_changes_nothing(lite: TestClient) -> None:
-    assert log_in(lite, make_key("admin")) == 303
+    assert log_in(lite, make_key("operator")) == 303
     for headers in (
         {},
         {"Origin": "https://evil.example"},

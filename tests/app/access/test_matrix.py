@@ -8,7 +8,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.testclient import TestClient
 
 from app.openapi import needs_of
-from app.principals import granted
+from app.principals import SCOPES, granted
 from tests.app.access.conftest import bearer, make_key
 
 PUBLIC = {
@@ -23,7 +23,8 @@ PUBLIC = {
     ("GET", "/v2/health/ready"),
 }
 """All that anyone may ask. Add to it only what tells nothing of what users sent, and starts nothing."""
-ADMIN = ("/keys", "/audit", "/webhooks", "/maintenance")
+ADMIN = ("/keys", "/audit", "/webhooks")
+OPERATOR = ("/maintenance", "/projects")
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def test_without_a_good_key_nothing_is_told_but_what_is_public(lite: TestClient)
 def test_a_key_reaches_what_its_scopes_name_and_nothing_else(lite: TestClient) -> None:
     assert isinstance(lite.app, FastAPI)
     needs = needs_of(lite.app.routes)
-    keys = {scope: bearer(make_key(scope)) for scope in ("read", "predict", "write", "admin")}
+    keys = {scope: bearer(make_key(scope)) for scope in SCOPES}
     faults = []
     for scope, headers in keys.items():
         for call in calls(lite):
@@ -99,7 +100,15 @@ def test_what_is_for_admins_and_what_is_public_is_as_listed_here(lite: TestClien
     needs = needs_of(lite.app.routes)
     assert {call for call, need in needs.items() if need == "public"} == PUBLIC
     assert {path for (_, path), need in needs.items() if need == "admin"} == {path for _, path in needs if path.startswith(ADMIN)}
-    assert {need for (method, _), need in needs.items() if method in {"PUT", "PATCH", "DELETE"}} == {"write", "admin", "predict"}
+    operators = {(method, path) for method, path in needs if path.startswith(OPERATOR)} - {("GET", "/projects/{project_id}")}
+    assert {call for call, need in needs.items() if need == "operator"} == operators
+    assert {call for call, need in needs.items() if need == "metrics"} == {("GET", "/metrics")}
+    assert {need for (method, _), need in needs.items() if method in {"PUT", "PATCH", "DELETE"}} <= {
+        "write",
+        "admin",
+        "predict",
+        "operator",
+    }
     writing = {path for (method, path), need in needs.items() if method == "POST" and need == "read"}
     assert writing == {"/ui/new/check"}  # reads a file that it is sent, and keeps nothing
 

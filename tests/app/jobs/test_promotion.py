@@ -46,7 +46,7 @@ def publish(sessions: Sessions, job_id: str, comparison: Comparison | None = Non
 
 def latest(sessions: Sessions) -> int:
     with sessions() as session:
-        return session.get_one(Alias, ("triage", "latest")).version
+        return session.get_one(Alias, ("default", "triage", "latest")).version
 
 
 def moves(sessions: Sessions) -> list[tuple[int | None, int | None, str]]:

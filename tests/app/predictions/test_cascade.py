@@ -105,8 +105,8 @@ def test_what_a_teacher_answers_takes_the_place_of_what_was_abstained_from(
     assert [ask.texts for ask in heard] == [TEXTS[2:]]
     assert counted(client) == {"answered": 2}
     lines = client.get("/metrics").text.splitlines()
-    assert 'gendistil_escalation_seconds_count{student="triage",version="1"} 1.0' in lines
-    assert 'gendistil_predict_abstained_total{student="triage",version="1"} 2.0' in lines
+    assert 'gendistil_escalation_seconds_count{project="default",student="triage",version="1"} 1.0' in lines
+    assert 'gendistil_predict_abstained_total{project="default",student="triage",version="1"} 2.0' in lines
 
 
 def test_nobody_is_asked_unless_a_text_was_abstained_from(triage: Serving, client: TestClient, broker: redis.Redis) -> None:

@@ -13,7 +13,7 @@ from app.config import Settings
 from app.contracts.profile import Profile, pack_ids
 from app.database import transaction
 from app.predictions import traffic
-from app.predictions.telemetry import Counts
+from app.predictions.telemetry import Counts, Key
 from app.predictions.traffic import TrafficLog
 from app.students.drift import KEPT_DAYS
 from app.tables import Traffic
@@ -79,7 +79,7 @@ def test_pieces_beyond_the_cut_are_not_counted(api: TestClient) -> None:
     ask(api, ["card " * MAX_TOKENS + "strange " * 50, "money"])
     assert report_of(api, 2)["pieces_per_text"] == (MAX_TOKENS + 1) / 2
     figures = api.get("/metrics").text
-    labels = 'student="triage",version="1"'
+    labels = 'project="default",student="triage",version="1"'
     assert f"gendistil_predict_pieces_total{{{labels}}} {MAX_TOKENS + 1}.0" in figures
     assert f"gendistil_predict_unknown_pieces_total{{{labels}}} 0.0" in figures
     assert f'gendistil_predict_score_bucket{{le="0.9",{labels}}} 0.0' in figures
@@ -89,10 +89,10 @@ def test_pieces_beyond_the_cut_are_not_counted(api: TestClient) -> None:
 @pytest.fixture
 def log(service_env: Settings) -> tuple[TrafficLog, Callable[[int], None]]:
     """A log on a service's database, and what sets the number of texts that the process has answered."""
-    counted: dict[tuple[str, int], Counts] = {}
+    counted: dict[Key, Counts] = {}
 
     def count(texts: int) -> None:
-        counted["triage", 1] = Counts(texts, {"card": texts}, [0] * 9 + [texts], 2 * texts, texts // 2)
+        counted["default", "triage", 1] = Counts(texts, {"card": texts}, [0] * 9 + [texts], 2 * texts, texts // 2)
 
     return TrafficLog(lambda: dict(counted)), count
 

@@ -162,7 +162,7 @@ def test_metrics_tell_of_students_batches_labels_and_the_cache(server: Server) -
             client.post("/predict", json={**body(text, "triage:1"), "min_score": 0.5}).raise_for_status()
         client.post("/predict", json={**body("hello", "triage:1"), "min_score": 0.5}).raise_for_status()
         lines = client.get("/metrics").text.splitlines()
-    student = 'student="triage",version="1"'
+    student = 'project="default",student="triage",version="1"'
     assert f"gendistil_predict_seconds_count{{{student}}} 3.0" in lines
     assert f"gendistil_predict_texts_total{{{student}}} 3.0" in lines
     assert f"gendistil_predict_abstained_total{{{student}}} 1.0" in lines

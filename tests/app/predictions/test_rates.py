@@ -61,6 +61,50 @@ def test_two_processes_share_one_limit(redis_url: str, size: int) -> None:
     assert 0.9 * rate * seconds <= total <= allowed + 2 * (rate * LEASE_SECONDS + size)
 
 
+def test_two_services_share_the_limit_of_a_project_over_its_keys(redis_url: str) -> None:
+    rate, seconds = 200.0, 3.0
+
+    async def flood(rates: Rates, principal: Principal) -> int:
+        found, ends = 0, time.monotonic() + seconds
+        while time.monotonic() < ends:
+            found += await passed(rates, principal, 1)
+            await asyncio.sleep(0.001)
+        return found
+
+    async def both() -> list[int]:
+        services = [Rates(redis_url), Rates(redis_url)]
+        keys = [Principal(f"key_{number}", "bot", frozenset(), None, "support", rate) for number in (1, 2)]
+        others = Principal("key_3", "bot", frozenset(), None, "sales", 5000.0)
+        try:
+            return await asyncio.gather(
+                *(flood(service, principal) for service, principal in zip(services, keys, strict=True)),
+                passed(services[0], others, 500),
+            )
+        finally:
+            for service in services:
+                await service.close()
+
+    first, second, other = asyncio.run(both())
+    allowed = rate * (seconds + BURST_SECONDS)
+    assert 0.9 * rate * seconds <= first + second <= allowed + 2 * (rate * LEASE_SECONDS + 1)
+    assert first > 0
+    assert second > 0
+    assert other == 500
+
+
+def test_a_key_is_held_to_its_own_limit_and_its_projects(redis_url: str) -> None:
+    async def send(key_rate: float | None, project_rate: float | None) -> int:
+        rates = Rates(redis_url)
+        principal = Principal(f"key_{key_rate}", "bot", frozenset(), key_rate, f"project-{project_rate}", project_rate)
+        try:
+            return await passed(rates, principal, 100)
+        finally:
+            await rates.close()
+
+    assert 1 <= asyncio.run(send(8.0, 100_000.0)) <= 4
+    assert 1 <= asyncio.run(send(100_000.0, 9.0)) <= 4
+
+
 def test_what_a_key_has_saved_up_is_little(redis_url: str) -> None:
     async def flood() -> int:
         rates = Rates(redis_url)

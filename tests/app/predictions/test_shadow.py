@@ -78,7 +78,7 @@ def figures_when(api: TestClient, wanted: Callable[[dict[str, Any]], bool], act:
 def counting(api: TestClient, started: Callable[..., ShadowScorer]) -> tuple[ShadowScorer, dict[str, Any]]:
     """A scorer that knows of the shadow, as its first figures tell, and all figures up to now."""
     scorer = started()
-    figures_when(api, lambda found: found["texts"] > 0, lambda: scorer.observe("triage", 1, TEXTS, ANSWERS, 0.004))
+    figures_when(api, lambda found: found["texts"] > 0, lambda: scorer.observe(("default", "triage"), 1, TEXTS, ANSWERS, 0.004))
     scorer.stop()
     before = shadow(api)
     scorer.start()
@@ -119,7 +119,7 @@ def test_a_deleted_version_shadows_no_more(api: TestClient) -> None:
 def test_agreement_and_times_are_counted(api: TestClient, started: Callable[..., ShadowScorer]) -> None:
     api.put("/students/triage/shadow", json={"version": 2, "share": 1})
     scorer = started()
-    found = figures_when(api, lambda found: found["texts"] > 0, lambda: scorer.observe("triage", 1, TEXTS, ANSWERS, 0.004))
+    found = figures_when(api, lambda found: found["texts"] > 0, lambda: scorer.observe(("default", "triage"), 1, TEXTS, ANSWERS, 0.004))
     scorer.stop()
     found = shadow(api)
     assert found["texts"] % 4 == 0
@@ -129,7 +129,7 @@ def test_agreement_and_times_are_counted(api: TestClient, started: Callable[...,
     assert (found["dropped"], found["failed"]) == (0, 0)
     registry = CollectorRegistry()
     registry.register(scorer.counter)
-    labels = {"student": "triage", "version": "2"}
+    labels = {"project": "default", "student": "triage", "version": "2"}
     assert registry.get_sample_value("gendistil_shadow_texts_total", {**labels, "outcome": "agreed"}) == found["agreed"]
     assert registry.get_sample_value("gendistil_shadow_texts_total", {**labels, "outcome": "differed"}) == found["texts"] / 4
 
@@ -137,9 +137,9 @@ def test_agreement_and_times_are_counted(api: TestClient, started: Callable[...,
 def test_a_shadow_that_cannot_be_scored_is_told_and_ends_nothing(api: TestClient, started: Callable[..., ShadowScorer]) -> None:
     api.put("/students/triage/shadow", json={"version": 3, "share": 1})
     scorer = started()
-    figures_when(api, lambda found: found["failed"] > 0, lambda: scorer.observe("triage", 1, TEXTS, ANSWERS, 0.004))
+    figures_when(api, lambda found: found["failed"] > 0, lambda: scorer.observe(("default", "triage"), 1, TEXTS, ANSWERS, 0.004))
     api.put("/students/triage/shadow", json={"version": 2, "share": 1})
-    figures_when(api, lambda found: found["texts"] > 0, lambda: scorer.observe("triage", 1, TEXTS, ANSWERS, 0.004))
+    figures_when(api, lambda found: found["texts"] > 0, lambda: scorer.observe(("default", "triage"), 1, TEXTS, ANSWERS, 0.004))
 
 
 def test_answers_do_not_wait_for_a_slow_shadow(
@@ -156,9 +156,9 @@ def test_answers_do_not_wait_for_a_slow_shadow(
     api.put("/students/triage/shadow", json={"version": 2, "share": 1})
     scorer = started(held)
     while not busy.is_set():
-        scorer.observe("triage", 1, TEXTS, ANSWERS, 0.004)
+        scorer.observe(("default", "triage"), 1, TEXTS, ANSWERS, 0.004)
     for _ in range(50):  # as the shadow stands still, this would never end if one of them waited
-        scorer.observe("triage", 1, TEXTS, ANSWERS, 0.004)
+        scorer.observe(("default", "triage"), 1, TEXTS, ANSWERS, 0.004)
     go_on.set()
     found = figures_when(api, lambda found: found["dropped"] >= 4 * 48)
     assert found["dropped"] % 4 == 0
@@ -167,9 +167,9 @@ def test_answers_do_not_wait_for_a_slow_shadow(
 def test_its_own_answers_and_other_names_are_not_compared(api: TestClient, started: Callable[..., ShadowScorer]) -> None:
     api.put("/students/triage/shadow", json={"version": 2, "share": 1})
     scorer, before = counting(api, started)
-    scorer.observe("triage", 2, TEXTS, ANSWERS, 0.004)
-    scorer.observe("spam", 1, TEXTS, ANSWERS, 0.004)
-    scorer.observe("triage", 1, TEXTS[:1], ANSWERS[:1], 0.001)
+    scorer.observe(("default", "triage"), 2, TEXTS, ANSWERS, 0.004)
+    scorer.observe(("default", "spam"), 1, TEXTS, ANSWERS, 0.004)
+    scorer.observe(("default", "triage"), 1, TEXTS[:1], ANSWERS[:1], 0.001)
     found = figures_when(api, lambda found: found["texts"] > before["texts"])
     assert found["texts"] == before["texts"] + 1
 
@@ -177,7 +177,7 @@ def test_its_own_answers_and_other_names_are_not_compared(api: TestClient, start
 def test_a_share_of_the_texts_is_scored(api: TestClient, started: Callable[..., ShadowScorer]) -> None:
     api.put("/students/triage/shadow", json={"version": 2, "share": 0.2})
     scorer, before = counting(api, started)
-    scorer.observe("triage", 1, TEXTS * 250, ANSWERS * 250, 1.0)
+    scorer.observe(("default", "triage"), 1, TEXTS * 250, ANSWERS * 250, 1.0)
     found = figures_when(api, lambda found: found["texts"] + found["dropped"] > before["texts"] + before["dropped"])
     seen = found["texts"] + found["dropped"] - before["texts"] - before["dropped"]
     assert 100 < seen < 320  # 200 of 1,000 expected; eight standard deviations
@@ -196,4 +196,4 @@ def test_live_predictions_are_compared(api: TestClient) -> None:
     found = figures_when(api, lambda found: found["texts"] > 0, ask)
     assert found["agreement"] == 0.75
     assert 0 < found["milliseconds"] < 1000 * (time.monotonic() - began)
-    assert 'gendistil_shadow_texts_total{outcome="agreed",student="triage",version="2"}' in api.get("/metrics").text
+    assert 'gendistil_shadow_texts_total{outcome="agreed",project="default",student="triage",version="2"}' in api.get("/metrics").text

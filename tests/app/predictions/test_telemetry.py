@@ -32,14 +32,14 @@ def test_students_beyond_the_limit_share_a_series(storage: BlobStore) -> None:
     counted.answered("s0", 1, [prediction("a")], 0.001)
     found = samples(counted, "gendistil_predict_texts_total")
     assert len(found) == MAX_STUDENTS + 1
-    assert (found["s0", "1"], found[OTHER, OTHER]) == (2, 5)
+    assert (found["default", "s0", "1"], found[OTHER, OTHER, OTHER]) == (2, 5)
 
 
 def test_labels_beyond_the_limit_share_a_series(storage: BlobStore) -> None:
     counted = telemetry(storage)
     counted.answered("s", 1, [prediction(str(number)) for number in range(MAX_LABELS + 7)], 0.001)
     found = samples(counted, "gendistil_predict_labels_total")
-    assert (len(found), found["s", "1", OTHER]) == (MAX_LABELS + 1, 7)
+    assert (len(found), found["default", "s", "1", OTHER]) == (MAX_LABELS + 1, 7)
 
 
 def test_labels_of_students_beyond_the_limit_do_not_pile_up(storage: BlobStore) -> None:
@@ -49,15 +49,15 @@ def test_labels_of_students_beyond_the_limit_do_not_pile_up(storage: BlobStore) 
     for number in range(3):
         counted.answered("more", number, [prediction(f"{number}-{label}") for label in range(MAX_LABELS)], 0.001)
     found = samples(counted, "gendistil_predict_labels_total")
-    assert (len(found), found[OTHER, OTHER, OTHER]) == (MAX_LABELS + 1, 2 * MAX_LABELS)
-    assert ("more", 0) not in counted.counts()
+    assert (len(found), found[OTHER, OTHER, OTHER, OTHER]) == (MAX_LABELS + 1, 2 * MAX_LABELS)
+    assert ("default", "more", 0) not in counted.counts()
 
 
 def test_all_labels_of_a_student_are_counted_for_the_drift_report(storage: BlobStore) -> None:
     counted = telemetry(storage)
     for _ in range(2):
         counted.answered("s", 1, [prediction(str(number)) for number in range(MAX_LABELS + 7)], 0.001, 500, 3)
-    found = counted.counts()["s", 1]
+    found = counted.counts()["default", "s", 1]
     assert found.labels == {str(number): 2 for number in range(MAX_LABELS + 7)}
     assert (found.texts, found.scores, found.pieces, found.unknown) == (214, [0] * 8 + [214, 0], 1000, 6)
 
@@ -67,6 +67,6 @@ def test_buckets_hold_what_is_not_above_their_bound(storage: BlobStore) -> None:
     for seconds in (SECONDS[0], SECONDS[0] * 1.01, 99.0):
         counted.answered("s", 1, [], seconds)
     found = samples(counted, "gendistil_predict_seconds_bucket")
-    assert [found["s", "1", str(bound)] for bound in SECONDS] == [1.0] + [2.0] * (len(SECONDS) - 1)
-    assert found["s", "1", "+Inf"] == 3
-    assert samples(counted, "gendistil_predict_seconds_sum")["s", "1"] == pytest.approx(99 + 2.01 * SECONDS[0])
+    assert [found["default", "s", "1", str(bound)] for bound in SECONDS] == [1.0] + [2.0] * (len(SECONDS) - 1)
+    assert found["default", "s", "1", "+Inf"] == 3
+    assert samples(counted, "gendistil_predict_seconds_sum")["default", "s", "1"] == pytest.approx(99 + 2.01 * SECONDS[0])

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from app.contracts.projects import DEFAULT_PROJECT
 from app.database import transaction
 from app.jobs import lifecycle
+from app.ownership import current_project
 from app.tables import Dataset, Job
 
 MANIFEST = {
@@ -21,12 +23,14 @@ MANIFEST = {
 
 def register(name: str, job_id: str, key: str, manifest: dict[str, Any], label_counts: dict[str, int]) -> int:
     """Publishes a version as a job that runs does, from a dataset of `label_counts` that is made once; returns the version."""
+    own = current_project() == DEFAULT_PROJECT
+    dataset_id, content_hash = ("ds_1", "d" * 64) if own else (f"ds_{current_project()}", current_project())
     with transaction() as session:
-        if session.get(Dataset, "ds_1") is None:
+        if session.get(Dataset, dataset_id) is None:
             rows = {"rows": sum(label_counts.values()), "test_rows": 0, "label_counts": label_counts, "mean_chars": 9.0}
-            session.add(Dataset(id="ds_1", content_hash="d" * 64, warnings=[], **rows))
+            session.add(Dataset(id=dataset_id, content_hash=content_hash, warnings=[], **rows))
             session.flush()
-        job = Job(id=job_id, name=name, dataset_id="ds_1", preset="fast", spec={}, status="running", warnings=[])
+        job = Job(id=job_id, name=name, dataset_id=dataset_id, preset="fast", spec={}, status="running", warnings=[])
         session.add(job)
         session.flush()
         return lifecycle.publish_version(session, job, kind=manifest["kind"], artefact_key=key, manifest=manifest).version

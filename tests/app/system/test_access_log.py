@@ -112,7 +112,10 @@ def test_the_servers_own_lines_are_events_too(api: Api) -> None:
 
 def test_a_fault_is_logged_with_its_trace_under_the_requests_id(api: Api) -> None:
     with get_engine().begin() as connection:
-        connection.exec_driver_sql("INSERT INTO datasets VALUES ('ds_1', 'h', 1, 0, 'no json', 1.0, '[]', '2030-01-01 00:00:00', NULL)")
+        connection.exec_driver_sql(
+            "INSERT INTO datasets (id, content_hash, rows, test_rows, label_counts, mean_chars, warnings, created_at)"
+            " VALUES ('ds_1', 'h', 1, 0, 'no json', 1.0, '[]', '2030-01-01 00:00:00')"
+        )
     answer = api.request("GET", "/datasets/ds_1", headers={"x-request-id": "fault"})
     assert answer.status_code == 500
     assert answer.json()["request_id"] == "fault"

@@ -70,7 +70,10 @@ def test_what_nobody_foresaw_is_a_problem_with_the_requests_id(service_env: Sett
     with TestClient(create_app(), raise_server_exceptions=False) as client:
         engine = get_engine()
         with engine.begin() as connection:
-            connection.exec_driver_sql("INSERT INTO datasets VALUES ('ds_1', 'h', 1, 0, 'no json', 1.0, '[]', '2030-01-01 00:00:00', NULL)")
+            connection.exec_driver_sql(
+                "INSERT INTO datasets (id, content_hash, rows, test_rows, label_counts, mean_chars, warnings, created_at)"
+                " VALUES ('ds_1', 'h', 1, 0, 'no json', 1.0, '[]', '2030-01-01 00:00:00')"
+            )
         answer = client.get("/datasets/ds_1", headers={"x-request-id": "abc-1"})
     assert answer.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"

@@ -44,7 +44,7 @@ def test_the_profile_is_what_the_serving_side_counts_on_the_holdout(
     scored = score(student, texts)
     predictions = ranked(scored.probabilities, student.manifest.labels, 1, None)
     telemetry.answered("triage", 1, predictions, 0.1, scored.pieces, scored.unknown)
-    counts, profile = telemetry.counts()["triage", 1], student.manifest.profile
+    counts, profile = telemetry.counts()["default", "triage", 1], student.manifest.profile
     assert profile is not None
     assert (profile.rows, profile.pieces, profile.unknown) == (counts.texts, counts.pieces, counts.unknown)
     assert {label: count for label, count in profile.labels.items() if count} == counts.labels
