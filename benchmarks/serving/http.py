@@ -21,10 +21,11 @@ import httpx
 import typer
 
 from app.contracts.spec import StudentKind
+from app.ownership import in_project
 from app.predictions.runtime import load_student
 from app.predictions.service import ranked
 from app.storage import get_storage
-from benchmarks.serving.keys import cost, flood, shared_limit
+from benchmarks.serving.keys import FLOOD, FLOOD_LIMIT, SHARED, SHARED_LIMIT, cost, flood, make_project, shared_limit
 from benchmarks.serving.load import Load, Outcome, run_apart
 from benchmarks.serving.service import Service, prepare, publish, redis_running, running, student_files
 from workers.models import resolve_model
@@ -195,8 +196,12 @@ def overload(bench: Bench, seconds: float, factor: float = 10.0) -> Figures:
 
 
 def keys(bench: Bench) -> Figures:
-    """API keys: what asking for them costs, and what the rates of keys keep."""
+    """API keys: what asking for them costs, and what the rates of projects keep."""
     bodies = bench.load(Service(0, 0), "cnn", 1).bodies
+    for project, limit in ((FLOOD, FLOOD_LIMIT), (SHARED, SHARED_LIMIT)):
+        make_project(project, limit)
+        with in_project(project):
+            publish(bench.data_dir, bench.files / "cnn", bench.manifests["cnn"], "cnn")
     with redis_running(bench.data_dir) as url, running(bench.data_dir, redis_url=url) as without:
         wanted = {"redis_url": url, "keys": "required"}
         with running(bench.data_dir, **wanted) as first, running(bench.data_dir, **wanted) as second:

@@ -1,11 +1,14 @@
-"""What API keys cost a prediction, and what one key's flood costs another's callers."""
+"""What API keys cost a prediction, and what one project's flood costs another's callers."""
 
 import statistics
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from app.access.project_schemas import ProjectIn
+from app.access.projects import create_project
 from app.access.schemas import KeyIn
 from app.access.service import create_key
+from app.contracts.projects import DEFAULT_PROJECT
 from app.database import transaction
 from benchmarks.serving.load import Load, run_apart
 from benchmarks.serving.service import Service
@@ -13,15 +16,24 @@ from benchmarks.serving.service import Service
 Figures = dict[str, Any]
 
 QUIET_RATE = 50.0
-"""Requests a second of the key whose callers must not notice."""
+"""Requests a second of the project whose callers must not notice."""
+FLOOD = "flood"
 FLOOD_LIMIT = 100.0
-"""Texts a second that the flooding key may send; it sends ten times as many."""
+"""Texts a second that the flooding project may send; it sends ten times as many."""
+SHARED = "shared"
+SHARED_LIMIT = 400.0
+"""Texts a second that a project may send to two API processes together."""
 
 
-def make_key(name: str, texts_per_second: float | None = None) -> str:
+def make_key(name: str, project: str = DEFAULT_PROJECT) -> str:
     """In the database of this process' settings, that of the services too."""
     with transaction() as session:
-        return create_key(session, KeyIn(name=name, scopes=["predict"], texts_per_second=texts_per_second)).key
+        return create_key(session, KeyIn(name=name, scopes=["predict"], project=project)).key
+
+
+def make_project(name: str, texts_per_second: float) -> None:
+    with transaction() as session:
+        create_project(session, ProjectIn(id=name, texts_per_second=texts_per_second))
 
 
 def cost(without: Service, asked: Service, bodies: list[bytes], rounds: int, seconds: float) -> Figures:
@@ -43,8 +55,8 @@ def cost(without: Service, asked: Service, bodies: list[bytes], rounds: int, sec
 
 
 def flood(asked: Service, bodies: list[bytes], rounds: int, seconds: float) -> Figures:
-    """The p99 of a few callers while another key sends ten times what it may, beside their p99 in quiet."""
-    quiet_key, flood_key = make_key("quiet"), make_key("flood", FLOOD_LIMIT)
+    """The p99 of a few callers while another project sends ten times what it may, beside their p99 in quiet."""
+    quiet_key, flood_key = make_key("quiet"), make_key("flood", FLOOD)
     quiet_load = Load(asked.port, "/predict", bodies, 16, seconds, rate=QUIET_RATE, key=quiet_key)
     p99: dict[str, list[float]] = {"quiet": [], "flooded": []}
     passed: list[float] = []
@@ -69,12 +81,16 @@ def flood(asked: Service, bodies: list[bytes], rounds: int, seconds: float) -> F
     }
 
 
-def shared_limit(first: Service, second: Service, bodies: list[bytes], rounds: int, seconds: float, limit: float = 400.0) -> Figures:
-    """Texts a second that two API processes let through of one key, which sends to both all that it can."""
-    key = make_key("shared", limit)
+def shared_limit(first: Service, second: Service, bodies: list[bytes], rounds: int, seconds: float) -> Figures:
+    """Texts a second that two API processes let through of one project, each of whose two keys sends to one of them all that it can."""
+    limit = SHARED_LIMIT
+    keys = [make_key(f"shared {number}", SHARED) for number in range(2)]
     shares: list[float] = []
     for _ in range(rounds):
-        loads = [Load(service.port, "/predict", bodies, 4, 2 * seconds, rate=2 * limit, key=key) for service in (first, second)]
+        loads = [
+            Load(service.port, "/predict", bodies, 4, 2 * seconds, rate=2 * limit, key=key)
+            for service, key in zip((first, second), keys, strict=True)
+        ]
         with ThreadPoolExecutor() as pool:
             shares.append(sum(outcome.rate() for outcome in pool.map(run_apart, loads)) / limit)
     return {"limit": limit, "passed_to_limit": {"median": statistics.median(shares), "min": min(shares), "max": max(shares)}}

@@ -25,6 +25,7 @@ from app.database import transaction
 from app.embedded_parts import find_redis_server, prepare_folder, start_redis
 from app.jobs.aliases import LATEST, Cause, set_alias
 from app.migrate import upgrade
+from app.ownership import current_project
 from app.storage import BlobStore, file_sha256
 from app.tables import Student
 from workers.students.base import Student as StudentModule
@@ -85,8 +86,8 @@ def student_files(folder: Path, kind: StudentKind, tokenizer: Path, seed: int = 
 
 
 def publish(data_dir: Path, files: Path, manifest: StudentManifest, name: str, version: int = 1) -> None:
-    """Registers the files as a version of a name, and points `latest` to it."""
-    key = f"bench-{name}-{version}"
+    """Registers the files as a version of a name of the project at hand, and points `latest` to it."""
+    key = f"bench-{current_project()}-{name}-{version}"
     store = BlobStore(f"file://{data_dir / 'blobs'}", data_dir / "cache")
     copied = data_dir / "copies" / key
     shutil.copytree(files, copied)
