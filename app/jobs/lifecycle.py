@@ -24,7 +24,7 @@ from app.jobs.versions import add_version
 from app.outbox import announce
 from app.queue import enqueue
 from app.quotas import book
-from app.tables import Event, Job, StageRun, Student, utcnow
+from app.tables import Event, Job, OpenAiJob, StageRun, Student, utcnow
 
 OPEN_JOB = (JobStatus.QUEUED, JobStatus.RUNNING)
 WAITING = (StageStatus.PENDING, StageStatus.QUEUED, StageStatus.SHARDED)
@@ -207,13 +207,16 @@ def cancel_running(session: Session, run_id: int, attempt: int) -> bool:
 
 
 def heartbeat(session: Session, run_id: int, attempt: int, done: float, total: float, unit: str) -> bool:
-    """Shows that the worker lives, and how far it is. False if it should stop: the row is not its own any more, or the job is cancelled."""
+    """Shows that the worker lives, and how far it is. False if it should stop: the row is not its own any more, or the job is cancelled.
+
+    A `total` of 0 says that the stage does not know yet: what the row knows, as the size of a shard, stays.
+    """
     cancelled = select(Job.id).where(Job.status == JobStatus.CANCELLED)
     owned = (StageRun.id == run_id, StageRun.status == StageStatus.RUNNING, StageRun.attempt == attempt)
     statement = (
         update(StageRun)
         .where(*owned, StageRun.job_id.not_in(cancelled))
-        .values(heartbeat_at=utcnow(), progress_done=done, progress_total=total, unit=unit)
+        .values({"heartbeat_at": utcnow(), "unit": unit} | ({"progress_done": done, "progress_total": total} if total else {}))
         .returning(StageRun.id)
     )
     return session.scalar(statement, execution_options={"synchronize_session": False}) is not None
@@ -256,7 +259,8 @@ def _promote(session: Session, job: Job, student: Student, comparison: Compariso
     }
     record_event(session, job.id, type, f"{said}: {promotion.reason}", **data)
     if not promotion.moved and job.promote == Promote.IF_NOT_WORSE:
-        remedy = f'PUT /students/{job.name}/aliases/{LATEST} {{"version": {student.version}}} serves it all the same'
+        call = f'PUT /students/{job.name}/aliases/{LATEST} {{"version": {student.version}}}'
+        remedy = f"`gendistil alias {job.name} {LATEST} {student.version}`, or {call}, serves it all the same"
         job.warnings = [*job.warnings, f"{said}, as {new} is {promotion.reason}; {remedy}."]
 
 
@@ -284,6 +288,7 @@ def resume_job(session: Session, job: Job) -> None:
         if set(GRAPH[Stage(run.stage)].after) <= done:
             requeue(session, run)
     job.status, job.error, job.finished_at = JobStatus.QUEUED, None, None
+    session.execute(update(OpenAiJob).where(OpenAiJob.job_id == job.id).values(paused=False))
     record_event(session, job.id, "job_resumed", "resumed after the last finished stage")
 
 

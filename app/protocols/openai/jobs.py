@@ -110,9 +110,7 @@ def pause(session: Session, identifier: str) -> Found:
 def resume(session: Session, identifier: str) -> Found:
     """After the last finished stage; also a job that was cancelled, or has failed. Raises `ServiceError`: 404, 409."""
     row, _ = find(session, identifier)
-    job = service.resume(session, row.job_id)
-    row.paused = False
-    return row, job
+    return row, service.resume(session, row.job_id)
 
 
 def events(session: Session, identifier: str, *, limit: int, after: str | None) -> CursorPage[FineTuningEvent]:

@@ -151,6 +151,14 @@ def test_cancel_pause_and_resume(near: OpenAI, client: TestClient) -> None:
     assert caught.value.code == "job_not_pausable"
 
 
+def test_a_paused_job_that_goes_on_by_the_services_own_routes_is_paused_no_more(near: OpenAI, client: TestClient) -> None:
+    made = create(near)
+    near.fine_tuning.jobs.pause(made.id)
+    assert client.post(f"/jobs/{own_id(made)}/resume").status_code == 202
+    assert client.post(f"/jobs/{own_id(made)}/cancel").status_code == 202
+    assert near.fine_tuning.jobs.retrieve(made.id).status == "cancelled"
+
+
 def test_resuming_while_a_stage_is_being_stopped_is_worth_another_try(near: OpenAI) -> None:
     made = create(near)
     with transaction() as session:
