@@ -78,7 +78,7 @@ def run(
         check_port(host, port)
         service = _Service(host, port, data_dir, stop, _forgiving(say), mode, teachers)
         try:
-            if keys and (key := first_key(data_dir)):
+            if mode == "required" and (key := first_key(data_dir)):
                 say("\n".join(shown(key)))
             service.start(redis_server)
             service.watch()
@@ -94,8 +94,8 @@ def prepare(host: str, data_dir: Path, *, keys: bool) -> list[str]:
 
     Returns lines to show, with the first key if it made one. Raises `EmbeddedError` as `run` does.
     """
-    check_address(host, data_dir, required=keys)
-    key = first_key(prepare_folder(data_dir)) if keys else None
+    mode = check_address(host, data_dir, required=keys)
+    key = first_key(prepare_folder(data_dir)) if mode == "required" else None
     return shown(key) if key else []
 
 

@@ -67,15 +67,23 @@ def answers(url: str) -> bool:
 
 
 def start(
-    data_dir: Path, say: Callable[[str], None], *, host: str = "127.0.0.1", port: int | None = None, options: Sequence[str] = ()
+    data_dir: Path,
+    say: Callable[[str], None],
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    keys: bool = False,
+    options: Sequence[str] = (),
 ) -> Running:
     """Starts the folder's service, which outlives this process, and waits until it is ready; one that runs is as good.
 
-    `port`: else 8000, or any if that is taken. `options`: more of `gendistil up`. Raises `GendistilError`; what was started until then
-    is stopped, also on a Ctrl-C.
+    `port`: else 8000, or any if that is taken. `keys`: asks for API keys. The first one is said, if there was none and the settings or
+    this ask for them. `options`: more of `gendistil up`. Raises `GendistilError`; what was started until then is stopped, also on a
+    Ctrl-C.
     """
     if found := announced(data_dir):
         return found
+    _prepare(host, data_dir, keys, say)
     log = log_of(data_dir)
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +93,7 @@ def start(
         raise GendistilError(detail, remedy="Choose another: GENDISTIL_DATA_DIR, or data_dir in gendistil.toml.") from error
     say(f"Starting the service in the background: data in {data_dir}, log in {log} ...")
     place = ["--host", host, "--port", str(port or free_port(PORT)), "--data-dir", str(data_dir)]
-    command = [sys.executable, "-m", "gendistil.cli", "up", *place, *options]
+    command = [sys.executable, "-m", "gendistil.cli", "up", *place, *(["--keys"] if keys else []), *options]
     with output:
         # A session of its own: it outlives the terminal, and a Ctrl-C there is not meant for it.
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
@@ -96,6 +104,17 @@ def start(
         raise
     say(f"The service is ready at {found.url} and stays up. Stop it with: gendistil down")
     return found
+
+
+def _prepare(host: str, data_dir: Path, keys: bool, say: Callable[[str], None]) -> None:
+    """Here, and not in the log: a refusal, which is then told at once, and the first key, which must stand in no file."""
+    from app.embedded import EmbeddedError, prepare
+
+    try:
+        for line in prepare(host, data_dir, keys=keys):
+            say(line)
+    except EmbeddedError as error:
+        raise GendistilError(error.detail, remedy=error.remedy) from error
 
 
 def _await(process: "subprocess.Popen[bytes]", data_dir: Path, log: Path) -> Running:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,23 +34,12 @@ def up(
         folder = settings.data_dir(data_dir)
         if in_background:
             extra = [option for name in teacher or [] for option in ("--teacher", name)]
-            if (keys or host != HOST) and background.announced(folder) is None:
-                _prepare(host, folder, keys)
-            print(background.start(folder, note, host=host, port=port, options=[*extra, *(["--keys"] if keys else [])]).url)
+            print(background.start(folder, note, host=host, port=port, keys=keys, options=extra).url)
             return
     from app.embedded import run
 
     with _embedded_errors_told():
         run(host, port or background.PORT, folder, teachers=teacher or [], keys=keys, parent=parent)
-
-
-def _prepare(host: str, folder: Path, keys: bool) -> None:
-    """Here, and not in the log: a refusal, which is then told at once, and the first key, which must stand in no file."""
-    from app.embedded import prepare
-
-    with _embedded_errors_told():
-        for line in prepare(host, folder, keys=keys):
-            note(line)
 
 
 @contextmanager

@@ -227,10 +227,11 @@ def test_with_keys_it_listens_for_others_and_prints_the_first_key_once(
     assert httpx.get(f"{again.url}/jobs", headers={"Authorization": f"Bearer {key[0]}"}, timeout=30).status_code == 200
 
 
-def test_in_the_background_the_first_key_is_printed_and_in_no_log(tmp_path: Path) -> None:
+def test_in_the_background_the_first_key_is_printed_and_in_no_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENDISTIL_KEYS", "required")  # as `--keys` does
     folder = tmp_path / "data"
     command = [sys.executable, "-m", "gendistil.cli"]
-    up = [*command, "up", "--keys", "--background", "--port", str(free_port()), "--data-dir", str(folder)]
+    up = [*command, "up", "--background", "--port", str(free_port()), "--data-dir", str(folder)]
     try:
         done = subprocess.run(up, capture_output=True, text=True, timeout=150, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
