@@ -1,6 +1,5 @@
 """Admission control: so much work at a time, and for the rest a quick no. A queue that grows serves nobody."""
 
-import asyncio
 import logging
 import time
 from collections import Counter
@@ -8,24 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app.config import Serving
-from app.errors import ServiceError
+from app.predictions.holdback import Holdback, Refused
 
 logger = logging.getLogger(__name__)
 
-RETRY_AFTER = "1"
+RETRY_AFTER = 1
 REFUSALS_PER_SECOND = 300.0
-"""Beyond this rate they are held back: callers that ignore `Retry-After` would otherwise take the time of those being served."""
-HOLD_FROM_SECONDS = 0.02
-MAX_HOLD_SECONDS = 5.0
-MAX_HELD = 4000
+"""Beyond this rate they are held back."""
 _WARN_SECONDS = 10.0
 
 
-class Overloaded(ServiceError):
-    def __init__(self, what: str, setting: str, limit: int) -> None:
+class Overloaded(Refused):
+    def __init__(self, what: str, setting: str, limit: int, holdback: Holdback) -> None:
         detail = f"There is more to do than can be done now: {what}; the limit is {limit} (setting GENDISTIL_SERVING__{setting.upper()})."
         remedy = f"Try again after {RETRY_AFTER} s, or add API processes."
-        super().__init__(429, "overloaded", detail, remedy=remedy, headers={"Retry-After": RETRY_AFTER})
+        super().__init__("overloaded", detail, remedy=remedy, retry_after=RETRY_AFTER, holdback=holdback)
 
 
 class Admission:
@@ -39,8 +35,7 @@ class Admission:
         self.body_bytes = 0
         self._usual = 0.0
         self.refused: Counter[str] = Counter()
-        self._held = 0
-        self._next_refusal = 0.0
+        self._refusals = Holdback(REFUSALS_PER_SECOND)
         self._warned = float("-inf")
         self._untold = 0
 
@@ -82,19 +77,6 @@ class Admission:
             self.bodies -= 1
             self.body_bytes -= size
 
-    async def hold_back(self) -> None:
-        """Waits for a refusal's turn: not at all, unless refusals come faster than `REFUSALS_PER_SECOND`."""
-        now = time.monotonic()
-        self._next_refusal = max(now, self._next_refusal + 1 / REFUSALS_PER_SECOND)
-        seconds = min(self._next_refusal - now, MAX_HOLD_SECONDS)
-        if seconds < HOLD_FROM_SECONDS or self._held >= MAX_HELD:
-            return
-        self._held += 1
-        try:
-            await asyncio.sleep(seconds)
-        finally:
-            self._held -= 1
-
     def _refuse(self, reason: str, what: str, setting: str, limit: int) -> None:
         self.refused[reason] += 1
         self._untold += 1
@@ -102,4 +84,4 @@ class Admission:
         if now - self._warned > _WARN_SECONDS:
             logger.warning("overloaded: %s; %s requests refused since this was last said", what, self._untold)
             self._warned, self._untold = now, 0
-        raise Overloaded(what, setting, limit)
+        raise Overloaded(what, setting, limit, self._refusals)

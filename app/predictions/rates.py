@@ -17,7 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from app.errors import ServiceError
+from app.predictions.holdback import Holdback, Refused
 from app.principals import Principal
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,8 @@ BURST_SECONDS = 0.25
 LEASE_SECONDS = 0.02
 LOCAL_SECONDS = 1.0
 """How long a process goes on alone before it asks Redis again."""
+REFUSALS_PER_SECOND = 50.0
+"""Of one key or project, in one process."""
 _IDLE_SECONDS = 60
 _REDIS_SECONDS = 0.25
 _TAKE = """
@@ -52,6 +54,7 @@ class _Key:
     blocked_until: float = 0.0
     local: "_Bucket | None" = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    refusals: Holdback = field(default_factory=lambda: Holdback(REFUSALS_PER_SECOND))
 
 
 @dataclass
@@ -79,7 +82,7 @@ class Rates:
         self._alone_until = 0.0
 
     async def take(self, principal: Principal, texts: int) -> None:
-        """Raises `ServiceError` 429 with the time to wait if the key, or its project, has sent too much."""
+        """Raises `Refused` with the time to wait if the key, or its project, has sent too much."""
         if (rate := principal.texts_per_second) is not None:
             await self._take(principal.key_id, rate, texts, f"The API key {principal.name!r}")
         if (rate := principal.project_texts_per_second) is not None:
@@ -88,15 +91,19 @@ class Rates:
 
     async def _take(self, key_id: str, rate: float, texts: int, who: str) -> None:
         key = self._keys.setdefault(key_id, _Key())
-        if key.leased < texts:
-            async with key.lock:
-                if key.leased < texts:
-                    wait = key.blocked_until - time.monotonic()
-                    if wait <= 0:
-                        wait = await self._lease(key_id, key, rate, texts)
-                    if wait > 0:
-                        raise _too_fast(who, rate, wait)
+        if (wait := await self._wait(key_id, key, rate, texts)) > 0:
+            raise _too_fast(who, rate, wait, key.refusals)
         key.leased -= texts
+
+    async def _wait(self, key_id: str, key: _Key, rate: float, texts: int) -> float:
+        """Seconds until so many texts may be sent; 0 once they are leased."""
+        if key.leased >= texts:
+            return 0.0
+        async with key.lock:
+            if key.leased >= texts:
+                return 0.0
+            wait = key.blocked_until - time.monotonic()
+            return wait if wait > 0 else await self._lease(key_id, key, rate, texts)
 
     async def close(self) -> None:
         if self._redis is not None:
@@ -141,12 +148,7 @@ class Rates:
         return float(found[0]), float(found[1])
 
 
-def _too_fast(who: str, rate: float, wait: float) -> ServiceError:
+def _too_fast(who: str, rate: float, wait: float, holdback: Holdback) -> Refused:
     seconds = math.ceil(wait)
-    return ServiceError(
-        429,
-        "rate-limited",
-        f"{who} may send {rate:g} texts per second.",
-        remedy=f"Try again in {seconds} s; whoever runs this service can give it a higher limit.",
-        headers={"Retry-After": str(seconds)},
-    )
+    remedy = f"Try again in {seconds} s; whoever runs this service can give it a higher limit."
+    return Refused("rate-limited", f"{who} may send {rate:g} texts per second.", remedy=remedy, retry_after=seconds, holdback=holdback)

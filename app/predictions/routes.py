@@ -8,9 +8,9 @@ from pydantic import TypeAdapter
 
 from app.config import get_settings
 from app.openapi import inlined, problems
-from app.predictions.admission import Overloaded
 from app.predictions.body import read_request
 from app.predictions.direct import DirectRoute
+from app.predictions.holdback import Refused
 from app.predictions.predictor import Answer, Predictor
 from app.predictions.schemas import PREDICT_ERRORS, PredictRequest, PredictResponse
 from app.predictions.service import checked_texts
@@ -50,8 +50,8 @@ async def predicted(request: Request, *, counted: bool = True) -> Response:
         texts = checked_texts(body.inputs, settings.limits)
         options = body.options if counted else replace(body.options, counted=False)
         answer = await predictor.answer(body.student, texts, options)
-    except Overloaded:
-        await predictor.admission.hold_back()
+    except Refused as error:
+        await error.holdback.wait()
         raise
     return _TimedJson(_content(answer), _timing(answer, time.perf_counter() - began))
 

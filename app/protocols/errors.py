@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.errors import Problem, ServiceError, field_errors
 from app.openapi import Responses, problems
-from app.predictions.admission import Overloaded
+from app.predictions.holdback import Refused
 from app.storage import STORAGE_AWAY
 
 _AWAY = ServiceError(503, "unavailable", "The database or the blob store does not answer.", remedy="Try again in a few seconds.").problem
@@ -61,8 +61,8 @@ class ProtocolRoute(APIRoute):
             try:
                 return await handle(request)
             except ServiceError as error:
-                if isinstance(error, Overloaded):
-                    await request.app.state.predictor.admission.hold_back()
+                if isinstance(error, Refused):
+                    await error.holdback.wait()
                 return self.answer(error.problem, error.headers or {})
             except (OperationalError, *STORAGE_AWAY):
                 return self.answer(_AWAY, {"Retry-After": "5"})

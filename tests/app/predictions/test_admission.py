@@ -7,8 +7,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.config import Serving
-from app.predictions import admission as module
-from app.predictions.admission import Admission, Overloaded
+from app.predictions import holdback as module
+from app.predictions.admission import REFUSALS_PER_SECOND, Admission, Overloaded
+from app.predictions.holdback import Holdback
 from app.predictions.predictor import Predictor
 from tests.app.calls import predictor_of, refused
 from tests.app.predictions.conftest import Publish
@@ -68,8 +69,8 @@ def test_bodies_keep_out_each_other_and_nothing_else() -> None:
 
 def test_a_flood_of_refusals_is_held_back_and_a_few_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     async def refused_at_once(number: int) -> int:
-        admission = Admission(Serving())
-        tasks = [asyncio.create_task(admission.hold_back()) for _ in range(number)]
+        holdback = Holdback(REFUSALS_PER_SECOND)
+        tasks = [asyncio.create_task(holdback.wait()) for _ in range(number)]
         await asyncio.sleep(0)
         done = sum(task.done() for task in tasks)
         await asyncio.gather(*tasks)
