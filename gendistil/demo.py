@@ -1,6 +1,8 @@
 """`python -m gendistil.demo`: the bundled example from rows to predictions, on a service that it starts and stops itself."""
 
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -58,8 +60,18 @@ def main(
         print(f"--- last lines of {log} ---\n{tail(log)}\n---", file=sys.stderr)
         error.remedy = f"{error.remedy or 'See the log above and run the demo again.'} All logs: {logs}"
         fail(error)
-    console.print("To leave it running and ask it again:", highlight=False)
-    console.print(f"  gendistil up --data-dir {data_dir}\n  gendistil predict {NAME} 'where is my card?'", highlight=False, soft_wrap=True)
+    command = shlex.quote(command_here())
+    console.print("To leave it running, and ask it again in another terminal:", highlight=False)
+    for line in (f"up --data-dir {shlex.quote(str(data_dir))}", f"predict {NAME} 'where is my card?'"):
+        console.print(f"  {command} {line}", markup=False, highlight=False, soft_wrap=True)
+
+
+def command_here() -> str:
+    """The command line of this installation, as a shell in this folder finds it."""
+    command = Path(sys.executable).with_name("gendistil")
+    if shutil.which("gendistil") == str(command):
+        return "gendistil"
+    return str(command.relative_to(Path.cwd()) if command.is_relative_to(Path.cwd()) else command)
 
 
 def run(client: Client, console: Console, preset: str) -> None:

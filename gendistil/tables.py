@@ -101,7 +101,8 @@ def estimate_table(estimate: JobEstimate) -> RenderableType:
             add(table, stage.name, duration(stage.seconds), size(stage.peak_bytes), size(stage.artefact_bytes), remark)
     totals = estimate.totals
     add(table, "in all", duration(totals.seconds), size(totals.peak_bytes), size(totals.artefact_bytes), "", style="bold")
-    source = f"the last {estimate.past_jobs} jobs on this service" if estimate.past_jobs else "two CPU cores; no job has ended here yet"
+    past = "the last job" if estimate.past_jobs == 1 else f"the last {estimate.past_jobs} jobs"
+    source = f"{past} on this service" if estimate.past_jobs else "two CPU cores; no job has ended here yet"
     lines: list[RenderableType] = [table, Text(f"Times are those of {source}.")]
     room = ((estimate.memory_bytes, "of memory"), (estimate.free_bytes, "left in the blob store"))
     if has := [f"{size(amount)} {what}" for amount, what in room if amount is not None]:

@@ -14,6 +14,10 @@ from workers.execution import DamagedDataset, Lost
 from workers.models import ModelUnavailable
 from workers.training.onnx_export import ParityError
 
+_OTHER_MODEL = (
+    "Mend the model reference in the spec, then submit again; if it is right, see that the worker can read it, and resume the job."
+)
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -33,7 +37,7 @@ def classify(error: BaseException) -> Failure:
     detail = str(error) or type(error).__name__
     match error:
         case ModelUnavailable():
-            return Failure("model-unavailable", detail, "Mend the model reference in the spec, then submit again.")
+            return Failure("model-unavailable", detail, _OTHER_MODEL)
         case ParityError():
             return Failure("parity", detail, "Report this; the student's export is wrong.")
         case FloatingPointError():
@@ -74,7 +78,7 @@ def told(error: BaseException) -> Failure:
 
 
 def _out_of_memory(detail: str) -> Failure:
-    remedy = "Lower the stage's batch_size or max_tokens, then submit again."
+    remedy = "Lower the stage's batch_size or max_tokens, then submit again; or resume the job where there is more memory."
     return Failure("out-of-memory", detail, remedy, retry=True, shrink=True)
 
 

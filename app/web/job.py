@@ -8,6 +8,9 @@ from app.jobs import service
 from app.web.lists import job_lines
 from app.web.rendering import page, page_router
 
+SPEC_AT_FAULT = frozenset({"diverged", "invalid-spec", "model-unavailable", "out-of-memory", "parity"})
+"""Types of failures that the same spec meets again, so that to resume the job is not what helps first."""
+
 router = page_router()
 
 
@@ -28,4 +31,5 @@ def _page(job_id: str, request: Request, session: ReadSessionDep, template: str)
     is_open = job.finished_at is None
     # A cancelled job has ended for its caller before its last stage has stopped.
     stopping = job.status == JobStatus.CANCELLED and is_open
-    return page(request, template, job=job, dataset=found.dataset, is_open=is_open, stopping=stopping)
+    at_fault = job.error is not None and job.error.type in SPEC_AT_FAULT
+    return page(request, template, job=job, dataset=found.dataset, is_open=is_open, stopping=stopping, spec_at_fault=at_fault)

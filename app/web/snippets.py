@@ -40,7 +40,7 @@ python {name}/predict.py "{TEXT}"
         Snippet(
             "curl", "curl", "Any HTTP client will do.", f"curl {shlex.quote(f'{base_url}/predict')} \\\n  --json {shlex.quote(body)}\n"
         ),
-        Snippet("client", "Python", "pip install gendistil", client),
+        Snippet("client", "Python", "In a checkout of the service: pip install . (or make install, and .venv/bin/python).", client),
         Snippet("hub", "Hugging Face client", "pip install huggingface_hub", hub),
         Snippet("zip", "Without this service", "The zip runs anywhere, with three packages.", archive),
     ]

@@ -2,11 +2,16 @@
 
 import csv
 import fcntl
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-from gendistil.demo import EXAMPLES, TEXTS
+import pytest
+
+from gendistil.demo import EXAMPLES, TEXTS, command_here
+
+BIN = Path(sys.executable).parent
 
 
 def test_its_texts_are_not_in_the_example() -> None:
@@ -17,6 +22,20 @@ def test_its_texts_are_not_in_the_example() -> None:
         assert rows
         known |= {row["text"].strip().lower() for row in rows}
     assert not known & {text.lower() for text in TEXTS}
+
+
+@pytest.mark.parametrize(("folder", "path", "expected"), [
+    (BIN.parent.parent, "/usr/bin", f"{BIN.parent.name}/bin/gendistil"),
+    (Path("/"), "/usr/bin", str(BIN / "gendistil").removeprefix("/")),
+    (BIN.parent, f"{BIN}:/usr/bin", "gendistil"),
+])  # fmt: skip
+def test_the_command_that_it_names_is_found(folder: Path, path: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PATH", path)
+    command = command_here()
+    assert command == expected
+    told = subprocess.run([command, "--help"], capture_output=True, text=True, timeout=120, env={**os.environ, "PATH": path})
+    assert "distil-again" in told.stdout
 
 
 def test_a_service_that_cannot_start_is_told_with_its_log(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from gendistil.display import PLAIN_SECONDS, JobDisplay
 from gendistil.figures import duration
-from gendistil.models import Job, Predictions, Report
-from gendistil.tables import predictions_table, report_table
+from gendistil.models import Job, JobEstimate, Predictions, Report
+from gendistil.tables import estimate_table, predictions_table, report_table
 
 STAGES = ["finetune_teacher", "finetune_generator", "generate", "label", "distil", "publish"]
 
@@ -34,6 +34,16 @@ def job(status: str, *states: tuple[str, float, float, str, float | None], **fie
 def plain(width: int = 100) -> tuple[Console, io.StringIO]:
     output = io.StringIO()
     return Console(file=output, width=width, force_terminal=False), output
+
+
+@pytest.mark.parametrize(("past", "told"), [
+    (0, "two CPU cores; no job has ended here yet."), (1, "the last job on this service."), (3, "the last 3 jobs on this service."),
+])  # fmt: skip
+def test_an_estimate_says_what_its_times_go_by(past: int, told: str) -> None:
+    console, output = plain()
+    totals = {"seconds": 1.0, "peak_bytes": 1, "artefact_bytes": 1}
+    console.print(estimate_table(JobEstimate.model_validate({"name": "triage", "stages": [], "totals": totals, "past_jobs": past})))
+    assert f"Times are those of {told}" in output.getvalue()
 
 
 def test_a_pipe_gets_a_line_for_each_change_and_nothing_twice() -> None:

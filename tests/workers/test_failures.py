@@ -11,6 +11,7 @@ from tokenizers.models import BPE
 
 from app.contracts.stages import Stage
 from app.storage import TornArtefact
+from app.web.job import SPEC_AT_FAULT
 from workers.execution import Lost
 from workers.failures import classify
 from workers.models import ModelUnavailable
@@ -61,6 +62,12 @@ def test_a_databases_own_words_are_not_passed_on() -> None:
 def test_an_error_without_words_is_named() -> None:
     assert classify(MemoryError()).detail == "MemoryError"
     assert classify(KeyError("label")).detail == "KeyError: 'label'"
+
+
+def test_where_another_spec_is_asked_for_the_page_does_not_offer_the_same_first() -> None:
+    asked = {kind for error, kind, _ in FAILURES if "submit again" in classify(error).remedy.lower()}
+    assert asked
+    assert asked <= SPEC_AT_FAULT <= {kind for _, kind, _ in FAILURES}
 
 
 def test_only_a_lack_of_memory_asks_for_smaller_batches() -> None:

@@ -252,7 +252,7 @@ def _verdict(gain: float, low: float, high: float, kept: int) -> str:
         return "No generated texts were used."
     points = f"{100 * gain:+.1f} points of accuracy (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
     if low > 0:
-        return f"Generation helped: {kept} generated texts changed the student by {points}."
+        return f"Generation helped: {kept:,} generated texts changed the student by {points}."
     if high < 0:
-        return f"Generation hurt: {kept} generated texts changed the student by {points}."
-    return f"Not decided on this holdout: {kept} generated texts changed the student by {points}, and the interval holds zero."
+        return f"Generation hurt: {kept:,} generated texts changed the student by {points}."
+    return f"Not decided on this holdout: {kept:,} generated texts changed the student by {points}, and the interval holds zero."

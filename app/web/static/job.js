@@ -67,7 +67,9 @@ function showActions() {
   const now = live().dataset.status;
   const stopping = live().dataset.stopping === "yes";
   document.getElementById("cancel").hidden = !["queued", "running"].includes(now);
-  document.getElementById("resume").hidden = stopping || !["failed", "cancelled"].includes(now);
+  const resume = document.getElementById("resume");
+  resume.hidden = stopping || !["failed", "cancelled"].includes(now);
+  resume.classList.toggle("primary", live().dataset.spec !== "at-fault");
   document.getElementById("delete").hidden = isOpen();
   if (now !== status) announce.textContent = `The job is ${now}.`;
   if (now !== status && now === "succeeded") document.title = `✓ ${document.title}`;

@@ -106,6 +106,7 @@ def test_latest_stays_at_a_better_one_and_the_job_says_so(sessions: Sessions, ru
         (warning,) = session.get_one(Job, jobs[1]).warnings
     assert "triage@latest stays at triage:1, as triage:2 is worse than triage:1: accuracy 90.0 % against 99.0 %" in warning
     assert 'PUT /students/triage/aliases/latest {"version": 2}' in warning
+    assert "`gendistil alias triage latest 2`" in warning
 
 
 @pytest.mark.parametrize(("promote", "expected"), [(Promote.ALWAYS, 2), (Promote.NEVER, 1)])

@@ -39,6 +39,24 @@ def sharded(sessions: Sessions, new_job: NewJob, run_id: RunId) -> tuple[str, in
     return job_id, whole, [run.id for run in shards(sessions, job_id)]
 
 
+def test_progress_does_not_jump_when_a_further_shard_starts(sessions: Sessions, new_job: NewJob, run_id: RunId) -> None:
+    """Its first heartbeats come before it knows what there is to do."""
+    job_id, _, (first, second, _) = sharded(sessions, new_job, run_id)
+
+    def shown() -> tuple[float, float]:
+        with sessions() as session:
+            (found,) = (stage.progress for stage in job_out(get_job(session, job_id), {}).stages if stage.name == Stage.GENERATE)
+        return found.done, found.total
+
+    for run, done in ((first, 4), (second, 3)):
+        before = shown()
+        assert attempt(sessions, run) == 1
+        for beat, now in (((0.0, 0.0), before), ((done, 10.0), (before[0] + done, 28))):
+            with sessions.begin() as session:
+                assert lifecycle.heartbeat(session, run, 1, *beat, "texts")
+            assert shown() == now
+
+
 def test_a_stage_waits_for_its_shards_and_is_then_queued_once(
     sessions: Sessions, new_job: NewJob, run_id: RunId, read_job: ReadJob
 ) -> None:

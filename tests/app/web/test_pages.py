@@ -19,11 +19,11 @@ from tests.app.web.pages import get
 SCRIPT = '<script>alert("x")</script>'
 
 
-def fail(job_id: str) -> None:
+def fail(job_id: str, type: str = "broken") -> None:
     with transaction() as session:
         run = session.get_one(Job, job_id).stages[0]
         assert lifecycle.claim(session, run.id, "worker-1") is not None
-        error = {"type": "broken", "detail": f"it broke {SCRIPT}", "remedy": "mend it"}
+        error = {"type": type, "detail": f"it broke {SCRIPT}", "remedy": "mend it"}
         assert lifecycle.fail_stage(session, run.id, 1, error, retry=False, max_attempts=3)
 
 
@@ -136,7 +136,21 @@ def test_a_failed_job_says_why_and_what_to_do_and_runs_nothing_of_it(client: Tes
     assert f"Teacher failed: it broke {SCRIPT}" in page.text
     assert "mend it" in page.text
     assert not [found for found in page.all("script") if "src" not in found]
-    assert "hidden" not in page.all("button", id="resume")[0]
+    (resume,) = page.all("button", id="resume")
+    assert "hidden" not in resume
+    assert resume["class"] == "primary"
+    assert "the same spec" not in page.text
+
+
+def test_where_the_spec_is_at_fault_to_run_it_again_is_not_what_helps_first(client: TestClient) -> None:
+    job_id = accepted(client)["id"]
+    fail(job_id, "model-unavailable")
+    page = get(client, f"/ui/jobs/{job_id}")
+    (resume,) = page.all("button", id="resume")
+    assert "hidden" not in resume
+    assert "class" not in resume
+    assert "Resume runs the same spec again." in page.text
+    assert page.all("div", id="live")[0]["data-spec"] == "at-fault"
 
 
 def test_a_job_of_an_earlier_version_can_be_shown(client: TestClient) -> None:

@@ -120,7 +120,7 @@ def test_the_report_says_in_a_line_what_generation_did(report: Report, publish_i
     [
         ((0.02, 0.01, 0.03), 40, "Generation helped: 40 generated texts changed the student by +2.0 points"),
         ((-0.02, -0.03, -0.01), 40, "Generation hurt: 40"),
-        ((0.02, -0.01, 0.05), 40, "Not decided on this holdout: 40"),
+        ((0.02, -0.01, 0.05), 5227, "Not decided on this holdout: 5,227"),
         ((0.0, 0.0, 0.0), 40, "Not decided"),
         ((0.0, 0.0, 0.0), 0, "No generated texts were used."),
     ],

@@ -37,6 +37,18 @@ def test_macro_f1_is_over_the_classes_of_the_holdout(pairs: list[tuple[int, int]
     assert 0 <= interval.low <= interval.high <= 1
 
 
+def test_a_class_that_a_draw_has_not_takes_nothing_off() -> None:
+    """Two rows a class: each class is missing from an eighth of the draws."""
+    truth = np.repeat(np.arange(77), 2)
+    draws = bootstrap_rows(len(truth), 300, 0)
+    answers = np.where(np.arange(len(truth)) % 16 == 0, (truth + 1) % 77, truth)
+    interval = macro_f1_interval(truth, answers, 77, draws)
+    assert 0.9 < interval.value < 0.95
+    assert interval.low < interval.value < interval.high
+    right = macro_f1_interval(truth, truth, 77, draws)
+    assert (right.low, right.value, right.high) == (1, 1, 1)
+
+
 def test_the_interval_is_that_of_a_proportion() -> None:
     hits = np.arange(400) % 4 != 0
     interval = accuracy_interval(hits, bootstrap_rows(400, 2000, 0))
