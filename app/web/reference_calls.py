@@ -20,6 +20,7 @@ _VALUES = {
     "model_version": "1",
     "name": "triage",
     "prediction_id": "bp_7d4e6c1f0a92b385",
+    "project_id": "support",
     "student": "triage",
     "version": "1",
     "webhook_id": "wh_3b1f5a7c9d2e4068",
