@@ -38,6 +38,9 @@ class Service:
             session.merge(Project(id=id, jobs_running=jobs_running))
 
     def job(self, project: str) -> str:
+        with self.sessions.begin() as session:
+            if session.get(Project, project) is None:
+                session.add(Project(id=project))
         with in_project(project):
             job_id = self._new_job(content=project)
             with self.sessions() as session:
