@@ -48,7 +48,10 @@ MAX_TEXTS = 64
 
 
 class TeacherWorker:
-    """Holds the teachers of the versions that `references` (`name`, `name@alias`, `name:version`) mean at the time."""
+    """Holds the teachers of the versions that `references` (`name`, `name@alias`, `name:version`) mean at the time.
+
+    `project/name` is a name of another project than `default`.
+    """
 
     def __init__(self, references: Sequence[str], storage: BlobStore, redis_url: str) -> None:
         self._references, self._loader = references, TeacherLoader(storage)

@@ -21,6 +21,7 @@ from app.contracts.report import Report
 from app.contracts.spec import JobSpec
 from app.contracts.stages import Stage
 from app.contracts.students import REPORT_FILE, STUDENT_MANIFEST_FILE, StudentManifest
+from app.ownership import in_project
 from app.storage import BlobStore, get_storage
 from tests.app.storage.conftest import manifest_of
 from tests.app.students.published import register
@@ -244,6 +245,17 @@ def test_it_follows_a_name_to_its_new_version_and_takes_its_leave(
     assert len([record for record in caplog.records if "unheard-of" in record.getMessage()]) == 1
     stop.set()
     await_present(broker, "key-second", present=False)
+
+
+def test_a_students_name_behind_its_project(triage: StudentManifest, broker: redis.Redis, start: Started, tmp_path: Path) -> None:
+    storage = get_storage()
+    first = storage.manifest(STUDENT)
+    assert first is not None
+    store(storage, storage.fetch(STUDENT), tmp_path / "d", "key-support", Stage.PUBLISH, inputs=first.inputs)
+    with in_project("support"):
+        register("urgent", "job_2", "key-support", triage.model_dump(mode="json"), {})
+    start("urgent", "support/urgent")
+    await_present(broker, "key-support")
 
 
 def test_a_process_of_its_own_answers_until_it_is_told_to_stop(
