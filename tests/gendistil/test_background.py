@@ -109,8 +109,10 @@ def test_a_ctrl_c_while_the_service_starts_leaves_nothing_behind(folder: Path) -
 def test_a_service_that_cannot_start_is_told_with_its_log(folder: Path) -> None:
     refused = gendistil("up", "--background", cwd=folder, GENDISTIL_LIMITS__MAX_ROWS="many")
     assert (refused.returncode, refused.stdout) == (1, "")
+    assert "A setting is wrong" in refused.stderr  # seen before anything is started
+    refused = gendistil("up", "--background", cwd=folder, DATABASE_URL="sqlite:////proc/none/gendistil.db")
+    assert (refused.returncode, refused.stdout) == (1, "")
     assert "The service did not start" in refused.stderr
-    assert "A setting is wrong" in refused.stderr
     assert "gendistil doctor" in refused.stderr
     (folder / "file").touch()
     refused = gendistil("up", "--background", "--data-dir", "file/data", cwd=folder)
