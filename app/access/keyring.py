@@ -60,10 +60,12 @@ class Keyring:
 
     def refresh(self, *, at_most_every: float = 0.0) -> None:
         """Reads the keys again if they have changed. Raises `SQLAlchemyError`; what was known stays."""
+        asked = time.monotonic()
         with self._lock:
-            began = time.monotonic()
-            if began - self._checked < at_most_every:
+            if self._checked >= asked:  # another's look, which began after this one was wanted
                 return
+            time.sleep(max(0.0, self._checked + at_most_every - time.monotonic()))
+            began = time.monotonic()
             with every_project(), read_session_factory()() as session:
                 fingerprint = _fingerprint(session)
                 if fingerprint != self._fingerprint:

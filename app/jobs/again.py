@@ -13,7 +13,6 @@ from app.errors import FieldError, ServiceError
 from app.jobs.row_removal import leaves_no_rows
 from app.jobs.schemas import DistilAgain, JobOptions
 from app.jobs.service import artefact_of, get_job
-from app.jobs.spec_errors import check_models
 from app.jobs.submission import Submission, submit
 from app.jobs.synthetic import generated_texts
 from app.jobs.text_index import TextIndex
@@ -28,7 +27,7 @@ def distil_again(job_id: str, wanted: DistilAgain, key: str | None = None) -> tu
 
     Teacher, generator and texts are found again by their content, so only what follows is made anew. Returns what `submit` does. Raises
     `ServiceError` as that, and: 404 no such job; 409 its texts are not there, or its spec is of another version; 422 for an id that is not
-    that of a kept text, if none would be left, or for a model that is not allowed any more.
+    that of a kept text, or if none would be left.
     """
     storage = get_storage()
     with read_session_factory()() as session:
@@ -37,7 +36,6 @@ def distil_again(job_id: str, wanted: DistilAgain, key: str | None = None) -> tu
         detail = "The job's rows and texts were removed, as its spec asks (privacy.keep_rows is false)."
         raise ServiceError(409, "rows-removed", detail, remedy="POST the rows again as a new job.")
     # From here on without a connection: the texts may have to be fetched, and read.
-    check_models(job.spec)
     spec = _spec(job)
     rejected = _rejected(_index(storage, job, spec), spec, wanted.rejected)
     label = spec.label.model_copy(update={"rejected": rejected})

@@ -12,7 +12,6 @@ from app.contracts.stages import GRAPH, JobStatus, Stage, StageStatus
 from app.errors import FieldError, ServiceError, not_found
 from app.jobs.lifecycle import OPEN_JOB, cancel_job, lock_job, record_event, resume_job, stage_runs
 from app.jobs.row_removal import RowRemoval, check_rows_there
-from app.jobs.spec_errors import check_models
 from app.lookups import newest_first, storable
 from app.queue import enqueue
 from app.quotas import check_job
@@ -35,7 +34,7 @@ def create_job(
     """Inserts the job with all its stage runs, and notes the messages for those that wait for nothing.
 
     Raises `ServiceError`: 409 if the name belongs to another dataset and `replace_dataset` is not set, or the rows were removed; 429 and
-    403 if the project may not have another job; 422 for a model that is not allowed any more.
+    403 if the project may not have another job.
     """
     check_rows_there(dataset)
     check_job(session)
@@ -104,7 +103,7 @@ def cancel(session: Session, job_id: str) -> Job:
 
 def resume(session: Session, job_id: str) -> Job:
     """Raises `ServiceError`: 404; 409 unless the job has failed or was cancelled, nothing of it runs, and its name is still free; 429 and
-    403 if the project may not have another job; 422 for a model that is not allowed any more.
+    403 if the project may not have another job.
     """
     job = _locked(session, job_id)
     if job.status in OPEN_JOB or job.status == JobStatus.SUCCEEDED:
@@ -115,7 +114,6 @@ def resume(session: Session, job_id: str) -> Job:
     if running:
         detail = f"The job's {running[0]} is still running and is being stopped."
         raise ServiceError(409, "job-stopping", detail, remedy="Try again in a few seconds.", headers={"Retry-After": "5"})
-    check_models(job.spec)
     check_job(session)
     check_name(session, job.name, session.get_one(Dataset, job.dataset_id).content_hash, resumed=job)
     resume_job(session, job)

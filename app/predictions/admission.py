@@ -21,7 +21,7 @@ class Overloaded(Refused):
     def __init__(self, what: str, setting: str, limit: int, holdback: Holdback) -> None:
         detail = f"There is more to do than can be done now: {what}; the limit is {limit} (setting GENDISTIL_SERVING__{setting.upper()})."
         remedy = f"Try again after {RETRY_AFTER} s, or add API processes."
-        super().__init__("overloaded", detail, remedy=remedy, retry_after=RETRY_AFTER, holdback=holdback)
+        super().__init__(429, "overloaded", detail, remedy=remedy, retry_after=RETRY_AFTER, holdback=holdback)
 
 
 class Admission:

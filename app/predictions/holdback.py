@@ -35,6 +35,6 @@ class Holdback:
 class Refused(ServiceError):
     """A 429. Whoever answers with it waits for `holdback` first."""
 
-    def __init__(self, type: str, detail: str, *, remedy: str, retry_after: int, holdback: Holdback) -> None:
-        super().__init__(429, type, detail, remedy=remedy, headers={"Retry-After": str(retry_after)})
+    def __init__(self, status: int, type: str, detail: str, *, remedy: str, retry_after: int, holdback: Holdback) -> None:
+        super().__init__(status, type, detail, remedy=remedy, headers={"Retry-After": str(retry_after)})
         self.holdback = holdback

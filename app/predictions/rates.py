@@ -151,4 +151,5 @@ class Rates:
 def _too_fast(who: str, rate: float, wait: float, holdback: Holdback) -> Refused:
     seconds = math.ceil(wait)
     remedy = f"Try again in {seconds} s; whoever runs this service can give it a higher limit."
-    return Refused("rate-limited", f"{who} may send {rate:g} texts per second.", remedy=remedy, retry_after=seconds, holdback=holdback)
+    detail = f"{who} may send {rate:g} texts per second."
+    return Refused(429, "rate-limited", detail, remedy=remedy, retry_after=seconds, holdback=holdback)

@@ -10,7 +10,7 @@ from tests.docs.blocks import ROOT
 PREFIX = "urn:gendistil:"
 _ENDING = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 # What makes an error, and where in the call its type stands: by position, or by the keyword `type`.
-_MAKERS = {"ServiceError": 1, "GendistilError": None, "JobFailed": None, "_problem": 2}
+_MAKERS = {"ServiceError": 1, "Refused": 1, "GendistilError": None, "JobFailed": None, "_problem": 2}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -52,7 +52,7 @@ def _elsewhere(node: ast.AST) -> list[ast.expr | None]:
     match node:
         case ast.Constant(value=str(text)) if text.startswith(PREFIX):
             return [node]
-        case ast.ClassDef(bases=[ast.Name(id="ServiceError")]):
+        case ast.ClassDef(bases=[ast.Name(id="ServiceError" | "Refused")]):
             return [_argument(call, 1, "type") for call in ast.walk(node) if isinstance(call, ast.Call) and _name(call.func) == "__init__"]
         case ast.Dict():
             return [_error_row(node)]

@@ -1,21 +1,18 @@
 """Jobs over HTTP, on both databases and a real Redis."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from starlette.testclient import TestClient
 
-from app.config import get_settings
 from app.contracts.presets import PRESETS
 from app.contracts.stages import GRAPH
 from app.database import transaction
 from app.jobs import lifecycle
 from app.tables import Dataset, Job, StageRun
 from tests.app.calls import OTHER_ROWS, ROWS, accepted, count, post, refused
-from tests.app.jobs.texts import label_texts, text
 
 
 def start(job_id: str, index: int = 0) -> int:
@@ -182,20 +179,6 @@ def test_a_job_that_replaced_the_dataset_can_be_resumed(api: TestClient) -> None
     job = accepted(api, dataset={"rows": OTHER_ROWS}, replace_dataset=True)
     fail(job["id"])
     assert api.post(f"/jobs/{job['id']}/resume").status_code == 202
-
-
-def test_a_job_does_not_begin_again_with_a_model_that_is_not_allowed_any_more(
-    api: TestClient, clean_settings: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    clean_settings.setenv("GENDISTIL_MODELS", '["somebody/*"]')
-    get_settings.cache_clear()
-    job = accepted(api, spec={"teacher": {"model": "somebody/teacher"}})
-    label_texts(job["id"], [text("one", a=0.9), text("two", a=0.8)], tmp_path)
-    api.post(f"/jobs/{job['id']}/cancel")
-    clean_settings.delenv("GENDISTIL_MODELS")
-    get_settings.cache_clear()
-    refused(api.post(f"/jobs/{job['id']}/resume"), 422, "model-not-allowed")
-    refused(api.post(f"/jobs/{job['id']}/distil-again", json={"rejected": [1]}), 422, "model-not-allowed")
 
 
 def test_cancel_and_resume(api: TestClient) -> None:
