@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
+from starlette.requests import Request
 
 from app.access import keys
 from app.database import read_session_factory, transaction
@@ -101,6 +102,13 @@ class Keyring:
         return known.principal
 
 
+def refresh_keyring(request: Request) -> None:
+    """After a change was committed: it holds in this process before its caller is answered. Raises `SQLAlchemyError`."""
+    keyring: Keyring | None = request.app.state.keyring
+    if keyring is not None:
+        keyring.refresh()
+
+
 def _fingerprint(session: Session) -> tuple[object, ...]:
     """Keys are added and revoked, and never change otherwise."""
     keys = session.execute(select(func.count(), func.count(ApiKey.revoked_at), func.max(ApiKey.created_at)).select_from(ApiKey)).one()
@@ -110,9 +118,8 @@ def _fingerprint(session: Session) -> tuple[object, ...]:
 
 def _read(session: Session) -> dict[str, _Known]:
     found = {}
-    limits = {project: limit for project, limit in session.execute(select(Project.id, Project.texts_per_second))}  # noqa: C416  # a row is a tuple, which mypy does not know
-    for row in session.scalars(select(ApiKey).where(ApiKey.revoked_at.is_(None))):
-        limit = limits.get(row.project_id)
+    query = select(ApiKey, Project.texts_per_second).outerjoin(Project, Project.id == ApiKey.project_id).where(ApiKey.revoked_at.is_(None))
+    for row, limit in session.execute(query):
         principal = Principal(row.id, row.name, granted(row.scopes), row.texts_per_second, row.project_id, limit)
         found[row.prefix] = _Known(principal, row.digest, row.expires_at)
     return found

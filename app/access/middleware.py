@@ -49,8 +49,7 @@ class AccessMiddleware:
         need = rule.need(scope["method"]) if rule else None
         try:
             principal = await self._principal(scope)
-            if need != "public":
-                _check(principal, need)
+            _check(principal, need)
         except ServiceError as error:
             scope["route"] = rule  # what logs and metrics know a request by; no router will set it
             await self._refusal(scope, error)(scope, receive, send)
@@ -101,10 +100,12 @@ class AccessMiddleware:
 
 def _check(principal: Principal | None, need: Need | None) -> None:
     """`need` is None where there is no such route, which only callers with a key are told. Raises `ServiceError` 401 or 403."""
+    if need == "public":
+        return
     if principal is None:
         raise _unauthenticated("This needs an API key.")
     if need is not None and not principal.may(need):
-        raise scope_missing(principal, need)  # type: ignore[arg-type]  # it is not public
+        raise scope_missing(principal, need)
 
 
 def _unauthenticated(detail: str) -> ServiceError:

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from app.access import projects
-from app.access.keyring import Keyring
+from app.access.keyring import refresh_keyring
 from app.access.project_schemas import ProjectChange, ProjectDetail, ProjectId, ProjectIn, ProjectOut
 from app.database import ReadSessionDep, SessionDep, transaction
 from app.openapi import problems
@@ -49,9 +49,7 @@ def patch_project(project_id: str, change: ProjectChange, request: Request) -> P
     """Changes the quotas that are sent; null lifts one. They hold for what is asked from now on."""
     with transaction() as session:
         found = projects.change_project(session, project_id, change)
-    keyring: Keyring | None = request.app.state.keyring
-    if keyring is not None:
-        keyring.refresh()
+    refresh_keyring(request)
     return found
 
 

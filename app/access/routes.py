@@ -3,10 +3,9 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.concurrency import run_in_threadpool
 
 from app.access import service
-from app.access.keyring import Keyring
+from app.access.keyring import refresh_keyring
 from app.access.project_schemas import ProjectId
 from app.access.schemas import AuditOut, KeyIn, KeyOut, Moment, NewKeyOut
 from app.database import ReadSessionDep, transaction
@@ -26,17 +25,13 @@ ProjectAsked = Annotated[ProjectId | None, Query(description="Of this project, f
     responses=problems(_400="The body cannot be read.", _404="There is no such project.", _422="A value out of range."),
 )
 @needs("admin")
-async def post_key(wanted: KeyIn, request: Request) -> NewKeyOut:
+def post_key(wanted: KeyIn) -> NewKeyOut:
     """Makes a key. The answer holds it, this once: the service keeps only its hash.
 
     It may do at most what the key that asks may. One of another project is made by an operator.
     """
-
-    def create() -> NewKeyOut:
-        with transaction() as session:
-            return service.create_key(session, wanted)
-
-    return await run_in_threadpool(create)
+    with transaction() as session:
+        return service.create_key(session, wanted)
 
 
 @router.get("/keys", responses=problems(_422="A value out of range."))
@@ -54,21 +49,15 @@ def list_keys(
 
 @router.delete("/keys/{key_id}", responses=problems(_404=_NONE, _409="It is the key that asks."))
 @needs("admin")
-async def revoke_key(key_id: str, request: Request) -> KeyOut:
+def revoke_key(key_id: str, request: Request) -> KeyOut:
     """Revokes it: here at once, in other processes within a second. It stays in the list.
 
     The key that asks must have all of its scopes. Keys of other projects are revoked by an operator.
     """
-
-    def revoke() -> KeyOut:
-        with transaction() as session:
-            found = service.revoke_key(session, key_id)
-        keyring: Keyring | None = request.app.state.keyring
-        if keyring is not None:
-            keyring.refresh()
-        return found
-
-    return await run_in_threadpool(revoke)
+    with transaction() as session:
+        found = service.revoke_key(session, key_id)
+    refresh_keyring(request)
+    return found
 
 
 @router.get("/audit", responses=problems(_422="A value out of range."))

@@ -34,7 +34,7 @@ class KeyIn(BaseModel):
         Field(
             min_length=1,
             max_length=100,
-            pattern=r"^[^\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+$",
+            pattern=_PLAIN,
             description="Who or what it is for.",
             examples=["support bot"],
         ),

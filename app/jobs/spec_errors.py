@@ -34,18 +34,11 @@ def checked_spec(preset: str, overrides: dict[str, Any]) -> JobSpec:
     found = [fault for field, (role, reference) in references.items() if (fault := _model_fault(field, role, reference))]
     if found:
         raise _refusal("unknown-model", found)
-    check_models(spec.model_dump())
-    return spec
-
-
-def check_models(spec: dict[str, Any]) -> None:
-    """Also of a job that is begun again, perhaps under other settings. Raises `ServiceError` 422 for a model that is not to be loaded."""
     presets = (model for known in PRESETS.values() for model in (known.teacher.model, known.generator.model))
     allowed = [f"{EMBEDDED_PREFIX}*", *presets, *get_settings().models]
-    references = {f"spec.{part}.model": spec[part]["model"] for part in ("teacher", "generator")}
-    found = [_forbidden(field, reference) for field, reference in references.items() if not is_allowed(reference, allowed)]
-    if found:
-        raise _refusal("model-not-allowed", found)
+    if forbidden := [_forbidden(field, reference) for field, (_, reference) in references.items() if not is_allowed(reference, allowed)]:
+        raise _refusal("model-not-allowed", forbidden)
+    return spec
 
 
 def _refusal(type: str, errors: list[FieldError]) -> ServiceError:

@@ -88,7 +88,7 @@ class Predictor:
             predictions = rank() if len(texts) < _MANY else await self._batcher.in_thread(rank)
         if options.counted:
             self.telemetry.answered(
-                served.name, served.version, predictions, time.perf_counter() - began, scored.pieces, scored.unknown, served.project
+                served.project, served.name, served.version, predictions, time.perf_counter() - began, scored.pieces, scored.unknown
             )
             self.shadows.observe(
                 (served.project, served.name), served.version, texts, predictions, scored.tokenize_seconds + scored.infer_seconds

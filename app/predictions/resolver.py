@@ -10,7 +10,6 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from app.contracts.projects import DEFAULT_PROJECT
 from app.database import read_session_factory
 from app.errors import ServiceError, database_unavailable, not_found
 from app.jobs.aliases import LATEST
@@ -36,7 +35,7 @@ class Served:
     name: str
     version: int
     key: str
-    project: str = DEFAULT_PROJECT
+    project: str
 
 
 Names = dict[str, dict[str, Served]]

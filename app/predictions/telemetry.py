@@ -14,7 +14,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from app.contracts.profile import SCORE_BINS
-from app.contracts.projects import DEFAULT_PROJECT
 from app.predictions.admission import Admission
 from app.predictions.cache import StudentCache
 from app.predictions.schemas import Prediction
@@ -109,13 +108,13 @@ class Telemetry(Collector):
 
     def answered(
         self,
+        project: str,
         name: str,
         version: int,
         predictions: list[Prediction],
         seconds: float,
         pieces: int = 0,
         unknown: int = 0,
-        project: str = DEFAULT_PROJECT,
     ) -> None:
         """`pieces`: what the student has read of the texts, and how many of those are `unknown`."""
         key = project, name, str(version)

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import delete, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.contracts.projects import DEFAULT_PROJECT
 from app.database import get_engine, transaction
 from app.errors import ServiceError
 from app.jobs.aliases import LATEST, Cause, set_alias
@@ -48,7 +49,7 @@ def publish(name: str, version: int, *, latest: bool = True) -> Served:
         session.flush()
         if latest:
             set_alias(session, name, LATEST, version, Cause.PUBLISH)
-    return Served(name, version, key)
+    return Served(name, version, key, DEFAULT_PROJECT)
 
 
 def move(name: str, alias: str, version: int) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from app.config import Serving
+from app.contracts.projects import DEFAULT_PROJECT
 from app.predictions.admission import Admission
 from app.predictions.cache import StudentCache
 from app.predictions.runtime import load_student
@@ -28,8 +29,8 @@ def prediction(label: str) -> Prediction:
 def test_students_beyond_the_limit_share_a_series(storage: BlobStore) -> None:
     counted = telemetry(storage)
     for number in range(MAX_STUDENTS + 5):
-        counted.answered(f"s{number}", 1, [prediction("a")], 0.001)
-    counted.answered("s0", 1, [prediction("a")], 0.001)
+        counted.answered(DEFAULT_PROJECT, f"s{number}", 1, [prediction("a")], 0.001)
+    counted.answered(DEFAULT_PROJECT, "s0", 1, [prediction("a")], 0.001)
     found = samples(counted, "gendistil_predict_texts_total")
     assert len(found) == MAX_STUDENTS + 1
     assert (found["default", "s0", "1"], found[OTHER, OTHER, OTHER]) == (2, 5)
@@ -37,7 +38,7 @@ def test_students_beyond_the_limit_share_a_series(storage: BlobStore) -> None:
 
 def test_labels_beyond_the_limit_share_a_series(storage: BlobStore) -> None:
     counted = telemetry(storage)
-    counted.answered("s", 1, [prediction(str(number)) for number in range(MAX_LABELS + 7)], 0.001)
+    counted.answered(DEFAULT_PROJECT, "s", 1, [prediction(str(number)) for number in range(MAX_LABELS + 7)], 0.001)
     found = samples(counted, "gendistil_predict_labels_total")
     assert (len(found), found["default", "s", "1", OTHER]) == (MAX_LABELS + 1, 7)
 
@@ -45,9 +46,9 @@ def test_labels_beyond_the_limit_share_a_series(storage: BlobStore) -> None:
 def test_labels_of_students_beyond_the_limit_do_not_pile_up(storage: BlobStore) -> None:
     counted = telemetry(storage)
     for number in range(MAX_STUDENTS):
-        counted.answered(f"s{number}", 1, [], 0.001)
+        counted.answered(DEFAULT_PROJECT, f"s{number}", 1, [], 0.001)
     for number in range(3):
-        counted.answered("more", number, [prediction(f"{number}-{label}") for label in range(MAX_LABELS)], 0.001)
+        counted.answered(DEFAULT_PROJECT, "more", number, [prediction(f"{number}-{label}") for label in range(MAX_LABELS)], 0.001)
     found = samples(counted, "gendistil_predict_labels_total")
     assert (len(found), found[OTHER, OTHER, OTHER, OTHER]) == (MAX_LABELS + 1, 2 * MAX_LABELS)
     assert ("default", "more", 0) not in counted.counts()
@@ -56,7 +57,7 @@ def test_labels_of_students_beyond_the_limit_do_not_pile_up(storage: BlobStore) 
 def test_all_labels_of_a_student_are_counted_for_the_drift_report(storage: BlobStore) -> None:
     counted = telemetry(storage)
     for _ in range(2):
-        counted.answered("s", 1, [prediction(str(number)) for number in range(MAX_LABELS + 7)], 0.001, 500, 3)
+        counted.answered(DEFAULT_PROJECT, "s", 1, [prediction(str(number)) for number in range(MAX_LABELS + 7)], 0.001, 500, 3)
     found = counted.counts()["default", "s", 1]
     assert found.labels == {str(number): 2 for number in range(MAX_LABELS + 7)}
     assert (found.texts, found.scores, found.pieces, found.unknown) == (214, [0] * 8 + [214, 0], 1000, 6)
@@ -65,7 +66,7 @@ def test_all_labels_of_a_student_are_counted_for_the_drift_report(storage: BlobS
 def test_buckets_hold_what_is_not_above_their_bound(storage: BlobStore) -> None:
     counted = telemetry(storage)
     for seconds in (SECONDS[0], SECONDS[0] * 1.01, 99.0):
-        counted.answered("s", 1, [], seconds)
+        counted.answered(DEFAULT_PROJECT, "s", 1, [], seconds)
     found = samples(counted, "gendistil_predict_seconds_bucket")
     assert [found["default", "s", "1", str(bound)] for bound in SECONDS] == [1.0] + [2.0] * (len(SECONDS) - 1)
     assert found["default", "s", "1", "+Inf"] == 3

@@ -9,6 +9,7 @@ from tokenizers.models import BPE, Unigram
 
 from app.config import Serving
 from app.contracts.profile import pack_ids
+from app.contracts.projects import DEFAULT_PROJECT
 from app.contracts.report import Report
 from app.contracts.stages import Stage
 from app.contracts.students import REPORT_FILE, STUDENT_MANIFEST_FILE, TOKENIZER_FILE, StudentManifest
@@ -43,7 +44,7 @@ def test_the_profile_is_what_the_serving_side_counts_on_the_holdout(
     texts = [row.text for row in split.holdout]
     scored = score(student, texts)
     predictions = ranked(scored.probabilities, student.manifest.labels, 1, None)
-    telemetry.answered("triage", 1, predictions, 0.1, scored.pieces, scored.unknown)
+    telemetry.answered(DEFAULT_PROJECT, "triage", 1, predictions, 0.1, scored.pieces, scored.unknown)
     counts, profile = telemetry.counts()["default", "triage", 1], student.manifest.profile
     assert profile is not None
     assert (profile.rows, profile.pieces, profile.unknown) == (counts.texts, counts.pieces, counts.unknown)
