@@ -54,7 +54,7 @@ sbom: install ## what the service runs with, as CycloneDX, in build/sbom.json
 	$(BIN)/python requirements/sbom.py build/sbom.json
 
 test: lint ## lint, then all tests, in TESTERS processes
-	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 fuzz: install ## every route asked by schemathesis, far longer than `make test` does; options in FUZZ
 	FUZZ="$(or $(FUZZ),--max-examples 200)" $(BIN)/python -m pytest tests/app/fuzz --timeout 0 -s

@@ -22,6 +22,13 @@ from tests.servers import S3Server, postgres_database, postgres_server, redis_se
 _CACHED = (get_settings, get_engine, session_factory, read_session_factory, get_storage, producer)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of long tests first: at the end, one would keep a process busy while the others have nothing left to do."""
+    long = {item.path for item in items if item.get_closest_marker("e2e")}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(scope="session")
 def redis_process_url() -> Iterator[str]:
     with redis_server() as url:
