@@ -27,7 +27,7 @@ from app.predictions.service import ranked
 from app.storage import get_storage
 from benchmarks.serving.keys import FLOOD, FLOOD_LIMIT, SHARED, SHARED_LIMIT, cost, flood, make_project, shared_limit
 from benchmarks.serving.load import Load, Outcome, run_apart
-from benchmarks.serving.service import Service, prepare, publish, redis_running, running, student_files
+from benchmarks.serving.service import Service, artefact_key, prepare, publish, redis_running, running, student_files
 from workers.models import resolve_model
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -94,7 +94,7 @@ def batch(bench: Bench, size: int = 1000) -> Figures:
     figures: Figures = {}
     with running(bench.data_dir) as service:
         for kind in KINDS:
-            student = load_student(get_storage(), f"bench-{kind}-1")
+            student = load_student(get_storage(), artefact_key(kind))
             rates: dict[str, list[float]] = {"http": [], "in_process": []}
             for number in range(bench.rounds + 1):
                 outcome = run_apart(bench.load(service, kind, 2, size=size))

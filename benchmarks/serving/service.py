@@ -85,9 +85,14 @@ def student_files(folder: Path, kind: StudentKind, tokenizer: Path, seed: int = 
     return manifest
 
 
+def artefact_key(name: str, version: int = 1) -> str:
+    """In the project at hand."""
+    return f"bench-{current_project()}-{name}-{version}"
+
+
 def publish(data_dir: Path, files: Path, manifest: StudentManifest, name: str, version: int = 1) -> None:
     """Registers the files as a version of a name of the project at hand, and points `latest` to it."""
-    key = f"bench-{current_project()}-{name}-{version}"
+    key = artefact_key(name, version)
     store = BlobStore(f"file://{data_dir / 'blobs'}", data_dir / "cache")
     copied = data_dir / "copies" / key
     shutil.copytree(files, copied)
