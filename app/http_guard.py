@@ -33,18 +33,20 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:
-            if self._head_timer is None:  # the first bytes of a further request on the connection
-                self._head_timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
             self._head_bytes += len(data)
             # A piece may hold the end of the head and much of the body; it is no larger than the loop reads at once.
             if self._head_bytes - len(data) > MAX_HEAD_BYTES:
                 self._end(_TOO_LARGE)
                 return
         super().data_received(data)
+        # Only here: nearly every head is whole by now, and a timer, which uvloop makes and drops, costs as much as some answers.
+        if self._in_head and self._head_bytes and self._head_timer is None and not self.transport.is_closing():
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head = True
+        # It may have begun in the same piece as the last one ended.
+        self._in_head, self._head_bytes = True, max(self._head_bytes, 1)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)

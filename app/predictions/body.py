@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 
 from app.config import Settings
-from app.datasets.uploads import decode_json, read_body
+from app.datasets.uploads import declared_bytes, decode_json, read_body
 from app.errors import FieldError, ServiceError
 from app.predictions.admission import Admission
 from app.predictions.schemas import PredictRequest
@@ -25,15 +25,19 @@ async def read_request(request: Request, settings: Settings, admission: Admissio
 
 async def read_limited(request: Request, settings: Settings, admission: Admission) -> bytes:
     """Raises `ServiceError`: 408 too slow, 413 too large, 429 too many at a time."""
-    declared = request.headers.get("content-length", "")
     limit = settings.limits.max_upload_bytes
+    declared = declared_bytes(request.scope)
     # One that does not say how large it is may become as large as is allowed.
-    size = min(int(declared[:20]), limit) if declared.isascii() and declared.isdigit() else limit
+    size = limit if declared is None else min(declared, limit)
     seconds = settings.serving.body_seconds
     with admission.reading(size):
         try:
-            async with asyncio.timeout(seconds):
-                return await read_body(request, settings.limits)
+            async with asyncio.timeout(None) as timeout:
+                admission.deadlines.watch(timeout, seconds)
+                try:
+                    return await read_body(request, settings.limits)
+                finally:
+                    admission.deadlines.forget(timeout)
         except TimeoutError:
             detail = f"The body did not arrive within {seconds:g} s (setting GENDISTIL_SERVING__BODY_SECONDS)."
             remedy = "Send fewer texts in a call, or raise the setting."

@@ -20,6 +20,8 @@ from app.storage import BlobStore, file_sha256
 
 BATCH_TOKENS = 2048
 """Padding among them. More would leave the core's cache, fewer would wait for the next call of onnxruntime."""
+FEW_BATCHES = 4
+"""Are run by whoever asks: to hand them to threads takes as long, and longer where the other cores are busy, as those of a server are."""
 
 Logits = NDArray[np.float32]
 
@@ -58,7 +60,7 @@ class StudentRuntime:
             logits = np.empty((len(pieces.lengths), len(self.manifest.labels)), np.float64)
             batches = list(_batches(pieces, self.manifest.pad_id))
             cores = len(os.sched_getaffinity(0))
-            run = map if len(batches) == 1 or cores == 1 else _threads(cores).map
+            run = map if len(batches) <= FEW_BATCHES or cores == 1 else _threads(cores).map
             for (rows, _), found in zip(batches, run(self._logits, [padded for _, padded in batches]), strict=True):
                 logits[rows] = found
         # Ufuncs themselves, and one sum for all: on a single text, numpy's calls take as long as a small network does.

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.config import Limits
 from app.datasets.raw import limit_text
+from app.datasets.uploads import declared_bytes
 
 _OWN = frozenset({"/predict"})
 """Paths whose bodies have stricter bounds already, and where each microsecond counts."""
@@ -33,7 +34,7 @@ class BodyLimitMiddleware:
             return
         name = _limit_of(scope["path"])
         most: int = getattr(self.limits, name)
-        declared = _declared(scope)
+        declared = declared_bytes(scope) or 0
         began, size, reading, answering = time.monotonic(), 0, True, False
 
         async def bounded() -> Message:
@@ -61,12 +62,6 @@ class BodyLimitMiddleware:
             await send(message)
 
         await self.app(scope, bounded, noted)
-
-
-def _declared(scope: Scope) -> int:
-    """0 of a body that does not say how long it is."""
-    told = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-    return int(told[:20]) if told.isdigit() else 0
 
 
 def _limit_of(path: str) -> str:

@@ -1,9 +1,9 @@
 """A request id and the security headers on every answer, and a line in the log about it."""
 
 import logging
+import random
 import re
 import time
-import uuid
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -41,7 +41,7 @@ class RequestIdMiddleware:
             await self.app(scope, receive, send)
             return
         given = Headers(scope=scope).get(REQUEST_ID, "")
-        request_id = given if _ACCEPTABLE.fullmatch(given) else uuid.uuid4().hex
+        request_id = given if _ACCEPTABLE.fullmatch(given) else f"{random.getrandbits(128):032x}"
         scope.setdefault("state", {})["request_id"] = request_id
         # Bound, not a `with`: what the server logs of a failed request, after this has returned, is of the same task.
         bind(request_id=request_id)

@@ -107,6 +107,15 @@ def test_connections_that_say_nothing_are_closed(port: int, monkeypatch: pytest.
         client.close()
 
 
+def test_half_a_head_behind_a_whole_request_has_its_time_and_no_more(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_guard, "HEAD_SECONDS", 0.5)
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+        client.sendall(head("GET /healthz") + b"GET /heal")
+        answers = b"".join(iter(lambda: client.recv(65536), b""))
+    assert answers.startswith(b"HTTP/1.1 200")
+    assert answers.count(b"HTTP/1.1 408") == 1
+
+
 def test_a_stream_that_nobody_reads_holds_up_no_one(port: int, service: Service) -> None:
     stream = head(f"GET /jobs/{service.known['job']}/events", "Accept: text/event-stream")
     readers = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(100)]

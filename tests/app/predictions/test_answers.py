@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 
 from app.contracts.students import SelectivePoint
 from app.predictions.scope import out_of_scope
+from app.predictions.service import ranked
 from tests.app.calls import refused
 from tests.app.predictions.test_predict_routes import predict
 
@@ -102,3 +103,11 @@ def test_the_scope_score_does_not_depend_on_the_temperature_of_the_scores() -> N
     assert out_of_scope(probabilities(1.0), 1.0) == pytest.approx(out_of_scope(probabilities(2.5), 2.5), abs=1e-9)
     quarter = probabilities(4.0)[1]
     assert out_of_scope(probabilities(1.0), 1.0)[1] == pytest.approx(-(quarter * np.log(quarter)).sum() / np.log(3))
+
+
+def test_one_text_is_ranked_as_it_is_among_others() -> None:
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(5), 200)
+    probabilities[::7, 1:3] = probabilities[::7].max(axis=1, keepdims=True)  # of equal ones the first
+    labels = [f"label {number}" for number in range(5)]
+    alone = [ranked(probabilities[row : row + 1], labels, 1, 0.5, [0.25])[0] for row in range(200)]
+    assert alone == ranked(probabilities, labels, 1, 0.5, [0.25] * 200)
