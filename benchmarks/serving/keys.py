@@ -1,6 +1,7 @@
 """What API keys cost a prediction, and what one project's flood costs another's callers."""
 
 import statistics
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,6 +18,8 @@ Figures = dict[str, Any]
 
 QUIET_RATE = 50.0
 """Requests a second of the project whose callers must not notice."""
+START_SECONDS = 1.5
+"""For the flood's own process to begin: what that takes of the cores is none of the service's doing."""
 FLOOD = "flood"
 FLOOD_LIMIT = 100.0
 """Texts a second that the flooding project may send; it sends ten times as many."""
@@ -63,9 +66,10 @@ def flood(asked: Service, bodies: list[bytes], rounds: int, seconds: float) -> F
     refused: list[float] = []
     for number in range(rounds + 1):
         alone = run_apart(quiet_load)
-        other = Load(asked.port, "/predict", bodies, 64, seconds, rate=10 * FLOOD_LIMIT, key=flood_key)
+        other = Load(asked.port, "/predict", bodies, 64, seconds + 2 * START_SECONDS, rate=10 * FLOOD_LIMIT, key=flood_key)
         with ThreadPoolExecutor() as pool:
             flooding = pool.submit(run_apart, other)
+            time.sleep(START_SECONDS)
             beside = run_apart(quiet_load)
             flooded = flooding.result()
         if number:
