@@ -17,8 +17,17 @@ TEXTS = ["card", "my money", "pin pin card", "nothing known", "money pin", "card
 
 
 @pytest.fixture
-def service_env(clean_settings: pytest.MonkeyPatch, tmp_path: Path, redis_url: str, database_url: str) -> Iterator[Settings]:
+def blobs_url() -> str:
+    """Empty: they lie in the data folder."""
+    return ""
+
+
+@pytest.fixture
+def service_env(
+    clean_settings: pytest.MonkeyPatch, tmp_path: Path, redis_url: str, database_url: str, blobs_url: str
+) -> Iterator[Settings]:
     """As the one above it, on SQLite and on PostgreSQL in turn."""
+    clean_settings.setenv("STORAGE_URL", blobs_url)
     clean_settings.setenv("GENDISTIL_DATA_DIR", str(tmp_path / "data"))
     clean_settings.setenv("REDIS_URL", redis_url)
     clean_settings.setenv("DATABASE_URL", database_url)
