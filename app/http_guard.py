@@ -39,7 +39,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._end(_TOO_LARGE)
                 return
         super().data_received(data)
-        # Only here: nearly every head is whole by now, and a timer, which uvloop makes and drops, costs as much as some answers.
+        # Only here: nearly every head is whole by now, and needs no timer.
         if self._in_head and self._head_bytes and self._head_timer is None and not self.transport.is_closing():
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
 

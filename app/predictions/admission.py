@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app.config import Serving
-from app.predictions.deadlines import Deadlines
 from app.predictions.holdback import Holdback, Refused
 
 logger = logging.getLogger(__name__)
@@ -34,7 +33,6 @@ class Admission:
         self.texts = 0
         self.bodies = 0
         self.body_bytes = 0
-        self.deadlines = Deadlines()
         self._usual = 0.0
         self.refused: Counter[str] = Counter()
         self._refusals = Holdback(REFUSALS_PER_SECOND)

@@ -32,12 +32,8 @@ async def read_limited(request: Request, settings: Settings, admission: Admissio
     seconds = settings.serving.body_seconds
     with admission.reading(size):
         try:
-            async with asyncio.timeout(None) as timeout:
-                admission.deadlines.watch(timeout, seconds)
-                try:
-                    return await read_body(request, settings.limits)
-                finally:
-                    admission.deadlines.forget(timeout)
+            async with asyncio.timeout(seconds):
+                return await read_body(request, settings.limits)
         except TimeoutError:
             detail = f"The body did not arrive within {seconds:g} s (setting GENDISTIL_SERVING__BODY_SECONDS)."
             remedy = "Send fewer texts in a call, or raise the setting."

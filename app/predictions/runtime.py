@@ -21,7 +21,7 @@ from app.storage import BlobStore, file_sha256
 BATCH_TOKENS = 2048
 """Padding among them. More would leave the core's cache, fewer would wait for the next call of onnxruntime."""
 FEW_BATCHES = 4
-"""Are run by whoever asks: to hand them to threads takes as long, and longer where the other cores are busy, as those of a server are."""
+"""Are run by whoever asks: on busy cores, to wait for threads takes as long as it saves."""
 
 Logits = NDArray[np.float32]
 
